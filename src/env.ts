@@ -1,0 +1,39 @@
+// The bindings, and settings(): every variable parsed, bounded and defaulted, once.
+
+import type { SubscriptionCalls, TopicCalls } from "./calls";
+
+/** A namespace of objects that answer the calls `C`, by name. */
+export interface ObjectNamespace<C> {
+  getByName(name: string): C;
+}
+
+export interface Env {
+  INGRESS: Queue<ArrayBuffer | Uint8Array>;
+  TOPIC: ObjectNamespace<TopicCalls>;
+  SUBSCRIPTION: ObjectNamespace<SubscriptionCalls>;
+  CATALOG: D1Database;
+  LEDGER: D1Database;
+  /** A secret. Without it a deployed broker refuses everything. */
+  ROOT_TOKEN?: string;
+  /** `local` allows http and loopback endpoints; anything else is a deployment. */
+  ENVIRONMENT?: string;
+  /** `off` silences the wide log lines. */
+  LOG?: string;
+}
+
+export type Settings = Readonly<{ local: boolean; log: boolean; rootToken: string | undefined }>;
+
+const MIN_ROOT_TOKEN_LENGTH = 16;
+
+/** Parses the variables. Throws, naming every fault together, when one is out of its bounds. */
+export function settings(env: Env): Settings {
+  const faults: string[] = [];
+  const { ENVIRONMENT = "production", LOG = "on", ROOT_TOKEN } = env;
+  if (!["local", "production"].includes(ENVIRONMENT)) faults.push("ENVIRONMENT is 'local' or 'production'");
+  if (!["on", "off"].includes(LOG)) faults.push("LOG is 'on' or 'off'");
+  if (ROOT_TOKEN !== undefined && ROOT_TOKEN.length < MIN_ROOT_TOKEN_LENGTH) {
+    faults.push(`ROOT_TOKEN has at least ${MIN_ROOT_TOKEN_LENGTH} characters`);
+  }
+  if (faults.length > 0) throw new Error(`settings: ${faults.join("; ")}`);
+  return { local: ENVIRONMENT === "local", log: LOG === "on", rootToken: ROOT_TOKEN };
+}

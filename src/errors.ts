@@ -1,0 +1,61 @@
+// The closed list of refusals, and Result: what an operation that can be refused answers.
+// A refusal is an answer, so it is returned; a fault is a bug or an outage, so it is thrown.
+// This file knows no HTTP: http/problem.ts gives each code its status.
+
+export type ErrorCode =
+  | "invalid-request"
+  | "malformed-body"
+  | "unsupported-content-type"
+  | "payload-too-large"
+  | "unauthenticated"
+  | "forbidden"
+  | "not-configured"
+  | "not-found"
+  | "topic-not-found"
+  | "subscription-not-found"
+  | "message-not-found"
+  | "dead-letter-not-found"
+  | "token-not-found"
+  | "stranded-not-found"
+  | "method-not-allowed"
+  | "conflict"
+  | "id-reused"
+  | "atomic-refused"
+  | "atomic-spans-partitions"
+  | "not-pull"
+  | "lease-lost"
+  | "claim-in-progress"
+  | "claim-reused"
+  | "claim-lost"
+  | "gone"
+  | "topic-full"
+  | "too-many-requests"
+  | "overloaded"
+  | "unavailable"
+  | "internal";
+
+/** A refusal: its code, one sentence for a person, and where known the field and the limit it met. */
+export type BrokerError = Readonly<{
+  code: ErrorCode;
+  detail: string;
+  field?: string;
+  limit?: number | string;
+  retryAfterMs?: number;
+}>;
+
+export type Ok<T> = Readonly<{ ok: true; value: T }>;
+export type Refused = Readonly<{ ok: false; error: BrokerError }>;
+export type Result<T> = Ok<T> | Refused;
+
+export function ok<T>(value: T): Ok<T> {
+  return { ok: true, value };
+}
+
+/** Refuses with `code`; `more` names the field, the limit or the time to wait. */
+export function refuse(
+  code: ErrorCode,
+  detail: string,
+  more: Omit<BrokerError, "code" | "detail"> = {},
+): Refused {
+  return { ok: false, error: { code, detail, ...more } };
+}

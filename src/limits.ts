@@ -1,0 +1,121 @@
+// Every limit, named, with its unit and the reason for its value.
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const second = 1000;
+const minute = 60 * second;
+const hour = 60 * minute;
+const day = 24 * hour;
+
+export const limits = {
+  // ── a message ──────────────────────────────────────────────────────────────────────────────────────
+  /** What SQS allows since 2025, and half of an object's row. */
+  messageBytes: 1 * MiB,
+  /** It becomes the `webhook-id` header. */
+  messageIdLength: 128,
+  orderingKeyBytes: 128,
+  subjectBytes: 256,
+  contentTypeBytes: 256,
+  attributeCount: 64,
+  attributeNameLength: 64,
+  /** Attributes travel as headers to webhooks; Cloudflare allows 128 kB of headers. */
+  attributesBytes: 64 * KiB,
+  keptHeaderCount: 32,
+
+  // ── a publish ──────────────────────────────────────────────────────────────────────────────────────
+  publishMessages: 1_000,
+  publishRequestBytes: 8 * MiB,
+  /** A Cloudflare Queue message is at most 128,000 bytes, of which about 100 are its own. */
+  queueMessageBytes: 127_000,
+  /** Above this a publish goes the stored way: base64 and headers must still fit a Cloudflare Queue message. */
+  acceptedRecordsBytes: 100_000,
+
+  // ── the topic ──────────────────────────────────────────────────────────────────────────────────────
+  nameLength: 80,
+  partitions: 64,
+  /** One append is one row; the platform's row limit is 2 MB. */
+  rowBytes: 1_500_000,
+  readBytes: 4 * MiB,
+  /** Records ride along with a notify up to this size; beyond it the subscription reads them itself. */
+  notifyBytes: 256 * KiB,
+  notifyConcurrency: 32,
+  notifyAgainMs: 5 * second,
+  minRetentionMs: 1 * minute,
+  maxRetentionMs: 365 * day,
+  defaultRetentionMs: 7 * day,
+  /** A Cloudflare Queue may redeliver a record batch for 14 days: keys must outlive that. */
+  minKeyRetentionMs: 15 * day,
+  /** A log is dropped a segment at a time, so a message outlives its retention by at most this share of it. */
+  segmentsPerRetention: 8,
+  rejectionsKept: 1_000,
+  subscriptionsPerTopic: 1_000,
+
+  // ── a subscription ─────────────────────────────────────────────────────────────────────────────────
+  pullMessages: 1_000,
+  pullBytes: 4 * MiB,
+  pullWaitMs: 20 * second,
+  /** Partitions that one pull waits for: a Worker may hold 6 outgoing connections. */
+  pullWaitPartitions: 6,
+  settleIds: 1_000,
+  minAckDeadlineMs: 1 * second,
+  maxAckDeadlineMs: 12 * hour,
+  defaultAckDeadlineMs: 60 * second,
+  maxAttempts: 1_000,
+  defaultMaxAttempts: 20,
+  minRetryDelayMs: 0,
+  maxRetryDelayMs: 24 * hour,
+  defaultMinRetryDelayMs: 5 * second,
+  defaultMaxRetryDelayMs: 12 * hour,
+  maxNackDelayMs: 12 * hour,
+  reasonLength: 1_000,
+  openLeases: 1_000,
+  maxInFlight: 20_000,
+  defaultMaxInFlight: 1_000,
+  /** Deliveries that wait, and lanes with followers, per partition; past it the subscription stops reading on. */
+  waitingDeliveries: 100_000,
+  /** Records kept in memory: what is leased or about to be. */
+  bufferBytes: 16 * MiB,
+  attemptsKept: 10,
+  expiriesPerAlarm: 1_000,
+  deadLettersPerCall: 1_000,
+
+  // ── push ───────────────────────────────────────────────────────────────────────────────────────────
+  dispatchMessages: 100,
+  dispatchBytes: 4 * MiB,
+  /** Cloudflare's outgoing connections per invocation. */
+  dispatchConnections: 6,
+  dispatchesPerSubscription: 4,
+  /** A dispatch gives back what it has not sent after this long. */
+  dispatchMs: 5 * minute,
+  reportEveryMs: 5 * second,
+  minTimeoutMs: 1 * second,
+  maxTimeoutMs: 5 * minute,
+  defaultTimeoutMs: 30 * second,
+  responseBytes: 16 * KiB,
+  responseKeptLength: 500,
+  maxRetryAfterMs: 24 * hour,
+  urlLength: 2_048,
+  endpointHeaders: 20,
+  batchWaitMs: 10 * second,
+
+  // ── the ledger ─────────────────────────────────────────────────────────────────────────────────────
+  claimsPerCall: 100,
+  claimantLength: 128,
+  minClaimLeaseMs: 1 * second,
+  maxClaimLeaseMs: 12 * hour,
+  defaultClaimLeaseMs: 60 * second,
+  resultBytes: 16 * KiB,
+  fingerprintLength: 128,
+  /** How long a ledger remembers: past the longest retention of keys and of the default retries. */
+  ledgerRetentionMs: 30 * day,
+  ledgerSweepRows: 1_000,
+
+  // ── the control plane ──────────────────────────────────────────────────────────────────────────────
+  pageItems: 100,
+  catalogFreshMs: 5 * second,
+  catalogStaleMs: 10 * minute,
+  strandedBatches: 10_000,
+  sweepObjects: 200,
+  tokenScopes: 50,
+  jsonDepth: 64,
+} as const;

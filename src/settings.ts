@@ -1,0 +1,69 @@
+// What can be set on a topic and on a subscription. The catalog keeps the settings with a version, http/
+// validates them, and each object holds its own copy.
+
+import { limits } from "./limits";
+
+export type TopicSettings = Readonly<{
+  retentionMs: number;
+  /** Headers of the publish request to keep with the message, by lower-case name. */
+  keepHeaders: readonly string[];
+  /** A header that carries the message id when the sender sets no `Idempotency-Key`, by lower-case name. */
+  idHeader?: string;
+}>;
+
+/** What happens to a lane when its head is out of attempts: it waits for the operator, goes on, or retries for ever. */
+export type OnExhausted = "park" | "skip" | "block";
+export type Guarantee = "at-least-once" | "at-most-once" | "effectively-once";
+
+export type RetryPolicy = Readonly<{ maxAttempts: number; minDelayMs: number; maxDelayMs: number }>;
+
+export type SubscriptionSettings = Readonly<{
+  type: "push" | "pull";
+  ackDeadlineMs: number;
+  retry: RetryPolicy;
+  onExhausted: OnExhausted;
+  guarantee: Guarantee;
+  /** Deliveries leased at once, per partition. */
+  maxInFlight: number;
+  paused: boolean;
+  /** Why it is paused when the broker paused it: `endpoint-gone`. */
+  pausedReason?: string;
+  /** Present exactly when `type` is push. */
+  push?: PushSettings;
+}>;
+
+export type PushSettings = Readonly<{
+  url: string;
+  headers: Readonly<Record<string, string>>;
+  timeoutMs: number;
+  /** Above 1, a POST carries up to this many messages as JSON. */
+  batchMaxMessages: number;
+  batchMaxWaitMs: number;
+  /** Standard Webhooks signing secrets (`whsec_…`), newest first. Never returned after creation. */
+  secrets: readonly string[];
+}>;
+
+export type StartAt =
+  | Readonly<{ at: "earliest" }>
+  | Readonly<{ at: "latest" }>
+  | Readonly<{ at: "time"; time: number }>
+  | Readonly<{ at: "offsets"; offsets: Readonly<Record<string, number>> }>;
+
+export const defaultTopicSettings: TopicSettings = {
+  retentionMs: limits.defaultRetentionMs,
+  keepHeaders: [],
+};
+
+export const defaultSubscriptionSettings: SubscriptionSettings = {
+  type: "pull",
+  ackDeadlineMs: limits.defaultAckDeadlineMs,
+  retry: {
+    maxAttempts: limits.defaultMaxAttempts,
+    minDelayMs: limits.defaultMinRetryDelayMs,
+    maxDelayMs: limits.defaultMaxRetryDelayMs,
+  },
+  onExhausted: "park",
+  guarantee: "at-least-once",
+  maxInFlight: limits.defaultMaxInFlight,
+  paused: false,
+};

@@ -1,0 +1,51 @@
+// Two projects: `node` runs the pure core and the tidy rules under Node; `workers` runs objects, routes
+// and the contract in workerd. `e2e` starts the broker itself.
+import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-pool-workers";
+import { defineConfig } from "vitest/config";
+
+export default defineConfig(async () => {
+  const catalog = await readD1Migrations("./migrations/catalog");
+  const ledger = await readD1Migrations("./migrations/ledger");
+  return {
+    test: {
+      projects: [
+        {
+          test: {
+            name: "node",
+            include: ["test/*.test.ts", "test/domain/**/*.test.ts", "test/simulation/**/*.test.ts"],
+          },
+        },
+        {
+          plugins: [
+            cloudflareTest({
+              wrangler: { configPath: "./wrangler.toml" },
+              miniflare: {
+                bindings: {
+                  TEST_CATALOG_MIGRATIONS: catalog,
+                  TEST_LEDGER_MIGRATIONS: ledger,
+                  ROOT_TOKEN: "test-root-token-0123456789",
+                  ENVIRONMENT: "local",
+                  LOG: "off",
+                },
+              },
+            }),
+          ],
+          test: {
+            name: "workers",
+            include: ["test/{objects,http,contract,ledger,push,ingress,catalog}/**/*.test.ts"],
+            setupFiles: ["./test/support/migrate.ts"],
+          },
+        },
+        {
+          test: {
+            name: "e2e",
+            include: ["test/e2e/**/*.test.ts"],
+            testTimeout: 120_000,
+            hookTimeout: 60_000,
+            fileParallelism: false,
+          },
+        },
+      ],
+    },
+  };
+});
