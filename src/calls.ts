@@ -55,6 +55,13 @@ export type ReadAnswer = Readonly<{
   head: number;
 }>;
 
+export type LaneRead = Readonly<{
+  lanes: readonly { key: string; from: number }[];
+  to: number;
+  limit: number;
+}>;
+export type LaneAnswer = Readonly<{ runs: readonly LogRun[]; scannedTo: number }>;
+
 export type Rejection = Readonly<{ id: string; messageId: string; rejectedAt: number; error: BrokerError }>;
 
 export type TopicStats = Readonly<{
@@ -79,12 +86,11 @@ export interface TopicCalls {
   read(call: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>>;
   /** The records at `offsets` (rising) that are still retained. */
   readOffsets(call: { offsets: readonly number[] }): Promise<Result<readonly LogRun[]>>;
-  /** For each lane, up to `limit` of its records with `from` <= offset < `to`. */
-  readLanes(call: {
-    lanes: readonly { key: string; from: number }[];
-    to: number;
-    limit: number;
-  }): Promise<Result<readonly LogRun[]>>;
+  /**
+   * For each lane, up to `limit` of its records with `from` <= offset < `to`. One call reads a bounded part of
+   * the log: everything below `scannedTo` was looked at.
+   */
+  readLanes(call: LaneRead): Promise<Result<LaneAnswer>>;
   rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>>;
   stats(): Promise<Result<TopicStats>>;
   /** The sweep's poke: arms what should be armed, notifies who is behind. */
@@ -104,7 +110,8 @@ export type SubscriptionProvision = Readonly<{
   version: number;
 }>;
 
-export type NotifyCall = Readonly<{ head: number; run?: LogRun }>;
+/** `runs` are the newest records, without a gap up to `head`, when they are small enough to ride along. */
+export type NotifyCall = Readonly<{ head: number; runs: readonly LogRun[] }>;
 
 export type LeaseCall = Readonly<{
   /** Made by the caller; repeating it returns the same lease. */

@@ -37,6 +37,10 @@ export const limits = {
   rowBytes: 1_500_000,
   readBytes: 4 * MiB,
   /** Records ride along with a notify up to this size; beyond it the subscription reads them itself. */
+  /** How much log one search for followers looks at before it answers. */
+  scanBytes: 16 * MiB,
+  /** Cloudflare's limit is 10 GB an object; past this the topic refuses, with room left to tidy up. */
+  topicBytes: 8_000_000_000,
   notifyBytes: 256 * KiB,
   notifyConcurrency: 32,
   notifyAgainMs: 5 * second,
@@ -47,6 +51,8 @@ export const limits = {
   minKeyRetentionMs: 15 * day,
   /** A log is dropped a segment at a time, so a message outlives its retention by at most this share of it. */
   segmentsPerRetention: 8,
+  /** Every lookup of an id asks each segment of keys, so there are few. */
+  keySegmentsPerRetention: 4,
   rejectionsKept: 1_000,
   subscriptionsPerTopic: 1_000,
 

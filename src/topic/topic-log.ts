@@ -1,0 +1,226 @@
+// The log of one partition over its store: where it begins and ends, appends and reads. It holds in memory
+// only what the store can tell again.
+
+import type { AppendCall, BatchAnswer, LaneAnswer, LaneRead, LogRun, ReadAnswer } from "../calls";
+import { ok, type Result, refuse } from "../errors";
+import { limits } from "../limits";
+import { joinBytes, recordSpans, unpackRecord } from "../record-batch";
+import type { StartAt } from "../settings";
+import { type Appended, appendBatch, type SeenId, trimRun } from "./log";
+import { droppable, needsSegment, nextDropAt, type Segment, type SegmentKind } from "./retention";
+import type { TopicStore } from "./topic-store";
+
+export class TopicLog {
+  head = 0;
+  private segments: Segment[];
+  private lastStoredAt = 0;
+
+  constructor(
+    private readonly store: TopicStore,
+    public retentionMs: number,
+  ) {
+    this.segments = store.segments();
+    const newest = this.of("batches").at(-1);
+    if (newest === undefined) return;
+    const last = store.lastRow(newest);
+    this.head = last?.end ?? newest.firstOffset;
+    this.lastStoredAt = last?.storedAt ?? newest.openedAt;
+  }
+
+  /** The oldest offset still retained; the head when nothing is. */
+  get earliest(): number {
+    return this.of("batches")[0]?.firstOffset ?? this.head;
+  }
+
+  /**
+   * Appends record batches as one row, and answers each; one that was answered before gets that answer again,
+   * word for word. Runs inside the caller's transaction, so that answers and records exist together.
+   */
+  append({ batches, atomic = false, keepRejections = false }: AppendCall, now: number): AppendedCall {
+    const keys = this.of("keys").reverse();
+    const answered = new Map(this.lookUp(keys, batches).map((answer) => [answer.batchId, answer]));
+    const seen = this.seenIds(keys, batches);
+    const added: Appended[] = [];
+    let head = this.head;
+    for (const batch of batches) {
+      if (answered.has(batch.batchId)) continue;
+      const appended = appendBatch(batch, seen, head, atomic);
+      for (const id of appended.newIds) seen.set(id.id, id);
+      answered.set(batch.batchId, appended.answer);
+      added.push(appended);
+      head += appended.newCount;
+    }
+    const run = this.write(added, head, now, keepRejections);
+    return { run, answers: batches.flatMap(({ batchId }) => answered.get(batchId) ?? []) };
+  }
+
+  private write(
+    added: readonly Appended[],
+    head: number,
+    now: number,
+    keepRejections: boolean,
+  ): LogRun | undefined {
+    if (added.length === 0) return undefined;
+    const storedAt = Math.max(now, this.lastStoredAt);
+    const keys = this.segmentFor("keys", storedAt);
+    for (const { answer, newIds, rejected } of added) {
+      this.store.insertAnswer(keys, answer);
+      this.store.insertIds(keys, newIds);
+      for (const { messageId, error } of keepRejections ? rejected : []) {
+        this.store.insertRejection(messageId, now, JSON.stringify(error), limits.rejectionsKept);
+      }
+    }
+    if (head === this.head) return undefined;
+    const run = { firstOffset: this.head, storedAt, records: joinBytes(added.map(({ records }) => records)) };
+    this.store.insertBatch(this.segmentFor("batches", storedAt), run, head - this.head);
+    this.head = head;
+    this.lastStoredAt = storedAt;
+    return run;
+  }
+
+  /** Rows from `from` on, the first trimmed to start there: at least one row, then as many as `maxBytes` holds. */
+  read(from: number, maxBytes: number): ReadAnswer {
+    const runs: LogRun[] = [];
+    let bytes = 0;
+    for (const row of this.rows(from)) {
+      const run = trimRun(row, from);
+      if (runs.length > 0 && bytes + run.records.byteLength > maxBytes) break;
+      runs.push(run);
+      bytes += run.records.byteLength;
+    }
+    return { runs, earliest: this.earliest, head: this.head };
+  }
+
+  /** The records at `offsets` (rising), up to about `maxBytes`; those no longer retained are left out. */
+  readOffsets(offsets: readonly number[], maxBytes: number): LogRun[] {
+    const runs: LogRun[] = [];
+    let bytes = 0;
+    let row: LogRun | undefined;
+    let spans: ReturnType<typeof recordSpans> = [];
+    for (const offset of offsets) {
+      if (offset < this.earliest || offset >= this.head || bytes > maxBytes) continue;
+      if (row === undefined || offset >= row.firstOffset + spans.length) {
+        row = this.rows(offset).next().value ?? undefined;
+        spans = row ? recordSpans(row.records) : [];
+      }
+      const span = row && spans[offset - row.firstOffset];
+      if (row === undefined || span === undefined) continue;
+      const records = row.records.slice(span.start, span.end);
+      runs.push({ firstOffset: offset, storedAt: row.storedAt, records });
+      bytes += records.byteLength;
+    }
+    return runs;
+  }
+
+  /** Looks for each lane's next records. Walks the log from the least `from`, a bounded part of it a call. */
+  readLanes({ lanes, to, limit }: LaneRead): LaneAnswer {
+    const wanted = new Map(lanes.map(({ key, from }) => [key, { from, left: limit }]));
+    const runs: LogRun[] = [];
+    let scannedTo = Math.min(...lanes.map(({ from }) => from));
+    let scannedBytes = 0;
+    let foundBytes = 0;
+    for (const row of this.rows(scannedTo)) {
+      if (scannedTo >= to || scannedBytes > limits.scanBytes || foundBytes > limits.readBytes) break;
+      const spans = recordSpans(row.records);
+      spans.forEach((span, i) => {
+        const offset = row.firstOffset + i;
+        const lane = wanted.get(unpackRecord(row.records, span).orderingKey ?? "");
+        if (lane === undefined || lane.left === 0 || offset < lane.from || offset >= to) return;
+        lane.left -= 1;
+        foundBytes += span.end - span.start;
+        runs.push({
+          firstOffset: offset,
+          storedAt: row.storedAt,
+          records: row.records.slice(span.start, span.end),
+        });
+      });
+      scannedTo = row.firstOffset + spans.length;
+      scannedBytes += row.records.byteLength;
+    }
+    return { runs, scannedTo: Math.min(to, Math.max(scannedTo, this.earliest)) };
+  }
+
+  /** The offset at which a reader that starts at `startAt` begins. */
+  startOffset(startAt: StartAt, partition: number): Result<number> {
+    if (startAt.at === "earliest") return ok(this.earliest);
+    if (startAt.at === "latest") return ok(this.head);
+    if (startAt.at === "time") return ok(this.offsetAt(startAt.time));
+    const offset = startAt.offsets[String(partition)] ?? this.head;
+    if (offset <= this.head) return ok(Math.max(offset, this.earliest));
+    return refuse("invalid-request", `Offset ${offset} lies beyond the head of partition ${partition}.`, {
+      field: `startAt.offsets.${partition}`,
+      limit: this.head,
+    });
+  }
+
+  private offsetAt(time: number): number {
+    for (const segment of this.of("batches")) {
+      const offset = this.store.offsetAt(segment, time);
+      if (offset !== undefined) return offset;
+    }
+    return this.head;
+  }
+
+  /** Drops the segments whose every row is past its retention. Answers whether the log lost any. */
+  dropExpired(now: number): boolean {
+    const gone = (["batches", "keys"] as const).flatMap((kind) =>
+      droppable(this.of(kind), kind, this.retentionMs, now),
+    );
+    for (const segment of gone) this.store.dropSegment(segment);
+    this.segments = this.segments.filter((segment) => !gone.includes(segment));
+    // The newest segment of messages is never dropped but closed first, by opening an empty one after it.
+    const newest = this.of("batches").at(-1);
+    if (newest && newest.firstOffset < this.head && needsSegment(newest, "batches", this.retentionMs, now)) {
+      this.open("batches", now);
+    }
+    return gone.some(({ kind }) => kind === "batches");
+  }
+
+  /** When dropExpired has something to do next. */
+  nextDropAt(): number | undefined {
+    const batches = this.of("batches");
+    const empty = batches.length === 1 && batches[0]?.firstOffset === this.head;
+    const due = empty ? undefined : nextDropAt(batches, "batches", this.retentionMs);
+    return due ?? nextDropAt(this.of("keys"), "keys", this.retentionMs);
+  }
+
+  private *rows(from: number): Generator<LogRun> {
+    const segments = this.of("batches");
+    for (const [i, segment] of segments.entries()) {
+      if ((segments[i + 1]?.firstOffset ?? Number.POSITIVE_INFINITY) > from)
+        yield* this.store.rows(segment, from);
+    }
+  }
+
+  private lookUp(keys: readonly Segment[], batches: AppendCall["batches"]): BatchAnswer[] {
+    const ids = batches.map(({ batchId }) => batchId);
+    return keys.flatMap((segment) => this.store.batchAnswers(segment, ids));
+  }
+
+  private seenIds(keys: readonly Segment[], batches: AppendCall["batches"]): Map<string, SeenId> {
+    const ids = batches.flatMap(({ clientIds }) => clientIds.map(({ id }) => id));
+    const found = ids.length === 0 ? [] : keys.flatMap((segment) => this.store.seenIds(segment, ids));
+    return new Map(found.map((seen) => [seen.id, seen]));
+  }
+
+  private segmentFor(kind: SegmentKind, now: number): Segment {
+    const newest = this.of(kind).at(-1);
+    if (newest === undefined || needsSegment(newest, kind, this.retentionMs, now))
+      return this.open(kind, now);
+    return newest;
+  }
+
+  private open(kind: SegmentKind, openedAt: number): Segment {
+    const number = (this.of(kind).at(-1)?.number ?? 0) + 1;
+    const segment = { kind, number, openedAt, firstOffset: this.head };
+    this.store.openSegment(segment);
+    this.segments.push(segment);
+    return segment;
+  }
+
+  private of(kind: SegmentKind): Segment[] {
+    return this.segments.filter((segment) => segment.kind === kind);
+  }
+}
+
+export type AppendedCall = Readonly<{ run: LogRun | undefined; answers: readonly BatchAnswer[] }>;

@@ -1,0 +1,263 @@
+// One partition of one generation of a topic: a Durable Object that writes messages down, answers who asks
+// for them, and tells its subscriptions that there are more.
+
+import { DurableObject } from "cloudflare:workers";
+import {
+  type AppendCall,
+  type BatchAnswer,
+  type LaneAnswer,
+  type LaneRead,
+  type LogRun,
+  objectName,
+  type ReadAnswer,
+  type Rejection,
+  type TopicCalls,
+  type TopicProvision,
+  type TopicStats,
+} from "../calls";
+import type { Env } from "../env";
+import { ok, type Refused, type Result, refuse } from "../errors";
+import { limits } from "../limits";
+import { type Runtime, systemRuntime } from "../runtime";
+import type { StartAt, TopicSettings } from "../settings";
+import { behind, type Reader, Tail } from "./fanout";
+import { TopicLog } from "./topic-log";
+import { type TopicRow, TopicStore } from "./topic-store";
+
+/** What is in memory while the topic exists. The store can tell all of it again. */
+type Loaded = { topic: TopicRow; log: TopicLog; readers: Map<string, Reader>; tail: Tail };
+
+export class TopicObject extends DurableObject<Env> implements TopicCalls {
+  runtime: Runtime = systemRuntime;
+  private readonly store: TopicStore;
+  private loaded: Loaded | undefined;
+  private armedAt: number | undefined;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.store = new TopicStore(ctx.storage);
+    this.load();
+  }
+
+  // ── life and settings ──────────────────────────────────────────────────────────────────────────────
+
+  async provision(call: TopicProvision): Promise<Result<null>> {
+    if (this.store.topic()?.deleted) return this.gone();
+    return this.change(() => {
+      if (!this.loaded) this.store.create(call);
+      return ok(null);
+    });
+  }
+
+  async configure({
+    settings,
+    version,
+  }: {
+    settings: TopicSettings;
+    version: number;
+  }): Promise<Result<null>> {
+    return this.whenAlive(({ topic }) => {
+      if (version <= topic.version) return ok(null);
+      return this.change(() => {
+        this.store.configure(settings, version);
+        return ok(null);
+      });
+    });
+  }
+
+  async remove(): Promise<Result<null>> {
+    if (!this.loaded) return ok(null);
+    return this.change(() => {
+      this.store.bury();
+      return ok(null);
+    });
+  }
+
+  // ── publish ────────────────────────────────────────────────────────────────────────────────────────
+
+  async append(call: AppendCall): Promise<Result<readonly BatchAnswer[]>> {
+    return this.whenAlive((state) => {
+      const strayed = call.batches.find(({ generation }) => generation !== state.topic.generation);
+      if (strayed) return this.gone();
+      if (this.store.bytes > limits.topicBytes) {
+        return refuse("topic-full", "The partition has no room left.", { limit: limits.topicBytes });
+      }
+      const { run, answers } = this.write(() => state.log.append(call, this.runtime.now()));
+      if (run) this.announce(state, run);
+      return ok(answers);
+    });
+  }
+
+  /** Owes every reader a notify: armed in the same change as the append, sent right after it. */
+  private announce(state: Loaded, run: LogRun): void {
+    state.tail.push(run);
+    this.arm();
+    this.ctx.waitUntil(this.notifyBehind(state));
+  }
+
+  private async notifyBehind(state: Loaded): Promise<void> {
+    const queue = behind(state.readers.values(), state.log.head);
+    const worker = async () => {
+      for (let reader = queue.shift(); reader; reader = queue.shift()) await this.notify(state, reader);
+    };
+    await Promise.all(Array.from({ length: Math.min(limits.notifyConcurrency, queue.length) }, worker));
+  }
+
+  /** Tells one reader until it knows the head. A fault is left to the alarm, which notifies again. */
+  private async notify(state: Loaded, reader: Reader): Promise<void> {
+    if (reader.notifying) return;
+    reader.notifying = true;
+    try {
+      while (reader.informedTo < state.log.head && state.readers.has(reader.generation)) {
+        const subscription = this.env.SUBSCRIPTION.getByName(
+          objectName(reader.generation, state.topic.partition),
+        );
+        const runs = state.tail.from(reader.informedTo);
+        const told = await subscription.notify({ head: state.log.head, runs });
+        if (!told.ok) break;
+        reader.informedTo = Math.max(reader.informedTo, told.value.informedTo);
+      }
+    } catch (fault) {
+      console.warn(
+        JSON.stringify({ at: "topic.notify", subscription: reader.generation, fault: String(fault) }),
+      );
+    } finally {
+      reader.notifying = false;
+    }
+  }
+
+  // ── subscriptions ──────────────────────────────────────────────────────────────────────────────────
+
+  async attach(call: { generation: string; startAt: StartAt }): Promise<Result<{ startOffset: number }>> {
+    return this.whenAlive(({ log, readers, topic }) => {
+      const known = readers.get(call.generation);
+      if (known) return ok({ startOffset: known.startOffset });
+      const start = log.startOffset(call.startAt, topic.partition);
+      if (!start.ok) return start;
+      this.store.insertSubscription(call.generation, start.value);
+      readers.set(call.generation, newReader(call.generation, start.value));
+      this.arm();
+      return ok({ startOffset: start.value });
+    });
+  }
+
+  async detach({ generation }: { generation: string }): Promise<Result<null>> {
+    return this.whenAlive(({ readers }) => {
+      if (readers.delete(generation)) this.store.deleteSubscription(generation);
+      return ok(null);
+    });
+  }
+
+  // ── reads ──────────────────────────────────────────────────────────────────────────────────────────
+
+  async read({ from, maxBytes }: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>> {
+    return this.whenAlive(({ log }) => ok(log.read(from, Math.min(maxBytes, limits.readBytes))));
+  }
+
+  async readOffsets({ offsets }: { offsets: readonly number[] }): Promise<Result<readonly LogRun[]>> {
+    return this.whenAlive(({ log }) => ok(log.readOffsets(offsets, limits.readBytes)));
+  }
+
+  async readLanes(call: LaneRead): Promise<Result<LaneAnswer>> {
+    return this.whenAlive(({ log }) => ok(log.readLanes(call)));
+  }
+
+  async rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>> {
+    return this.whenAlive(() => ok(this.store.rejections(Number(call.after ?? 0), call.limit)));
+  }
+
+  async stats(): Promise<Result<TopicStats>> {
+    return this.whenAlive(({ log, readers, topic }) =>
+      ok({
+        partition: topic.partition,
+        earliest: log.earliest,
+        head: log.head,
+        bytes: this.store.bytes,
+        subscriptions: readers.size,
+        rejections: this.store.rejectionCount(),
+      }),
+    );
+  }
+
+  // ── timers ─────────────────────────────────────────────────────────────────────────────────────────
+
+  async wake(): Promise<Result<null>> {
+    return this.whenAlive((state) => {
+      this.armedAt = undefined;
+      this.arm();
+      this.ctx.waitUntil(this.notifyBehind(state));
+      return ok(null);
+    });
+  }
+
+  override async alarm(): Promise<void> {
+    this.armedAt = undefined;
+    const state = this.loaded;
+    if (!state) return;
+    try {
+      this.write(() => state.log.dropExpired(this.runtime.now()));
+    } catch (fault) {
+      console.error(JSON.stringify({ at: "topic.alarm", fault: String(fault) }));
+    } finally {
+      this.arm();
+      this.ctx.waitUntil(this.notifyBehind(state));
+    }
+  }
+
+  /** Arms the alarm for what is due first: telling again whoever is behind, or dropping a segment. */
+  private arm(): void {
+    const state = this.loaded;
+    if (!state) return;
+    const now = this.runtime.now();
+    const owes = [...state.readers.values()].some((reader) => reader.informedTo < state.log.head);
+    const dues = [owes ? now + limits.notifyAgainMs : undefined, state.log.nextDropAt()];
+    const due = Math.min(...dues.filter((at) => at !== undefined));
+    const stillAhead = this.armedAt !== undefined && this.armedAt > now - limits.notifyAgainMs;
+    if (due === Number.POSITIVE_INFINITY || (stillAhead && (this.armedAt ?? 0) <= due)) return;
+    this.armedAt = Math.max(due, now);
+    void this.ctx.storage.setAlarm(this.armedAt);
+  }
+
+  // ── load, change ───────────────────────────────────────────────────────────────────────────────────
+
+  private load(): void {
+    const topic = this.store.topic();
+    this.loaded = undefined;
+    if (!topic || topic.deleted) return;
+    const log = new TopicLog(this.store, topic.settings.retentionMs);
+    const readers = this.store
+      .subscriptions()
+      .map(({ generation, startOffset }) => [generation, newReader(generation, startOffset)] as const);
+    this.loaded = { topic, log, readers: new Map(readers), tail: new Tail(limits.notifyBytes) };
+  }
+
+  /** Runs `decide` in one transaction; when it throws, nothing was written and memory is read afresh. */
+  private write<T>(decide: () => T): T {
+    try {
+      return this.store.transaction(decide);
+    } catch (fault) {
+      this.load();
+      throw fault;
+    }
+  }
+
+  /** A change of the topic itself: written, then read afresh. */
+  private change<T>(decide: () => Result<T>): Result<T> {
+    const result = this.write(decide);
+    this.load();
+    this.arm();
+    return result;
+  }
+
+  private whenAlive<T>(answer: (state: Loaded) => Result<T>): Result<T> {
+    return this.loaded ? answer(this.loaded) : this.gone();
+  }
+
+  private gone(): Refused {
+    return refuse("gone", "This generation of the topic is not here.");
+  }
+}
+
+function newReader(generation: string, startOffset: number): Reader {
+  return { generation, startOffset, informedTo: startOffset, notifying: false };
+}

@@ -1,0 +1,264 @@
+// The SQL of one topic partition. Batches and publish keys lie in segments: tables named by number, so that
+// retention drops a table and writes no row. Takes no decisions.
+
+import type { BatchAnswer, LogRun, Rejection, TopicProvision } from "../calls";
+import type { TopicSettings } from "../settings";
+import { isMigrated, migrate } from "../sql/migrate";
+import type { SeenId } from "./log";
+import type { Segment, SegmentKind } from "./retention";
+
+const MIGRATIONS = [
+  [
+    `CREATE TABLE topic (id INTEGER PRIMARY KEY CHECK (id = 1), topic TEXT NOT NULL, generation TEXT NOT NULL,
+       partition INTEGER NOT NULL, settings TEXT NOT NULL, version INTEGER NOT NULL, deleted INTEGER NOT NULL) STRICT`,
+    `CREATE TABLE segments (kind TEXT NOT NULL, number INTEGER NOT NULL, opened_at INTEGER NOT NULL,
+       first_offset INTEGER NOT NULL, PRIMARY KEY (kind, number)) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE subscriptions (generation TEXT PRIMARY KEY, start_offset INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
+    `CREATE TABLE rejections (number INTEGER PRIMARY KEY, message_id TEXT NOT NULL, rejected_at INTEGER NOT NULL,
+       error TEXT NOT NULL) STRICT`,
+  ],
+];
+
+export type TopicRow = TopicProvision & Readonly<{ deleted: boolean }>;
+type BatchRow = { first_offset: number; stored_at: number; records: ArrayBuffer };
+type SegmentRow = { kind: SegmentKind; number: number; opened_at: number; first_offset: number };
+
+export class TopicStore {
+  private readonly sql: SqlStorage;
+
+  constructor(private readonly storage: DurableObjectStorage) {
+    this.sql = storage.sql;
+    if (isMigrated(storage)) migrate(storage, MIGRATIONS);
+  }
+
+  /** All writes of `change` become durable together, or none do. */
+  transaction<T>(change: () => T): T {
+    return this.storage.transactionSync(change);
+  }
+
+  get bytes(): number {
+    return this.sql.databaseSize;
+  }
+
+  // ── the topic itself ───────────────────────────────────────────────────────────────────────────────
+
+  /** The topic's own row; undefined when it was never provisioned. */
+  topic(): TopicRow | undefined {
+    if (!isMigrated(this.storage)) return undefined;
+    const [row] = this.sql
+      .exec<{
+        topic: string;
+        generation: string;
+        partition: number;
+        settings: string;
+        version: number;
+        deleted: number;
+      }>("SELECT topic, generation, partition, settings, version, deleted FROM topic WHERE id = 1")
+      .toArray();
+    return row && { ...row, settings: JSON.parse(row.settings) as TopicSettings, deleted: row.deleted === 1 };
+  }
+
+  create({ topic, generation, partition, settings, version }: TopicProvision): void {
+    migrate(this.storage, MIGRATIONS);
+    this.sql.exec(
+      "INSERT INTO topic VALUES (1, ?1, ?2, ?3, ?4, ?5, 0)",
+      topic,
+      generation,
+      partition,
+      JSON.stringify(settings),
+      version,
+    );
+  }
+
+  configure(settings: TopicSettings, version: number): void {
+    this.sql.exec(
+      "UPDATE topic SET settings = ?1, version = ?2 WHERE id = 1",
+      JSON.stringify(settings),
+      version,
+    );
+  }
+
+  /** Drops everything but the topic's row, which stays as a tombstone. */
+  bury(): void {
+    for (const segment of this.segments()) this.dropSegment(segment);
+    this.sql.exec("DELETE FROM subscriptions");
+    this.sql.exec("DELETE FROM rejections");
+    this.sql.exec("UPDATE topic SET deleted = 1 WHERE id = 1");
+  }
+
+  // ── segments ───────────────────────────────────────────────────────────────────────────────────────
+
+  /** All segments, oldest first. */
+  segments(): Segment[] {
+    return this.sql
+      .exec<SegmentRow>("SELECT kind, number, opened_at, first_offset FROM segments ORDER BY number")
+      .toArray()
+      .map((row) => ({
+        kind: row.kind,
+        number: row.number,
+        openedAt: row.opened_at,
+        firstOffset: row.first_offset,
+      }));
+  }
+
+  openSegment({ kind, number, openedAt, firstOffset }: Segment): void {
+    const columns =
+      kind === "batches"
+        ? "(first_offset INTEGER PRIMARY KEY, count INTEGER NOT NULL, stored_at INTEGER NOT NULL, records BLOB NOT NULL) STRICT"
+        : "(key TEXT PRIMARY KEY, answer TEXT NOT NULL) STRICT, WITHOUT ROWID";
+    this.sql.exec(`CREATE TABLE ${kind}_${number} ${columns}`);
+    this.sql.exec("INSERT INTO segments VALUES (?1, ?2, ?3, ?4)", kind, number, openedAt, firstOffset);
+  }
+
+  dropSegment({ kind, number }: Segment): void {
+    this.sql.exec(`DROP TABLE ${kind}_${number}`);
+    this.sql.exec("DELETE FROM segments WHERE kind = ?1 AND number = ?2", kind, number);
+  }
+
+  // ── the log ────────────────────────────────────────────────────────────────────────────────────────
+
+  insertBatch({ number }: Segment, run: LogRun, count: number): void {
+    this.sql.exec(
+      `INSERT INTO batches_${number} VALUES (?1, ?2, ?3, ?4)`,
+      run.firstOffset,
+      count,
+      run.storedAt,
+      run.records,
+    );
+  }
+
+  /** The offset after a segment's last row, and that row's storedAt; undefined when it is empty. */
+  lastRow({ number }: Segment): { end: number; storedAt: number } | undefined {
+    return this.sql
+      .exec<{ end: number; storedAt: number }>(
+        `SELECT first_offset + count AS end, stored_at AS storedAt FROM batches_${number}
+         ORDER BY first_offset DESC LIMIT 1`,
+      )
+      .toArray()[0];
+  }
+
+  /** Rows of a segment that reach past `from`, in order, read one at a time as they are asked for. By primary key. */
+  *rows({ number }: Segment, from: number): Generator<LogRun> {
+    const cursor = this.sql.exec<BatchRow>(
+      `SELECT first_offset, stored_at, records FROM batches_${number}
+       WHERE first_offset >= coalesce((SELECT max(first_offset) FROM batches_${number} WHERE first_offset <= ?1), 0)
+       ORDER BY first_offset`,
+      from,
+    );
+    for (const row of cursor) yield toRun(row);
+  }
+
+  /** The offset of the first row stored at or after `time`. Walks the segment. */
+  offsetAt({ number }: Segment, time: number): number | undefined {
+    return this.sql
+      .exec<{ first_offset: number }>(
+        `SELECT first_offset FROM batches_${number} WHERE stored_at >= ?1 ORDER BY first_offset LIMIT 1`,
+        time,
+      )
+      .toArray()[0]?.first_offset;
+  }
+
+  // ── publish keys: one row per record batch, one more per client id ─────────────────────────────────
+
+  batchAnswers({ number }: Segment, batchIds: readonly string[]): BatchAnswer[] {
+    return this.keys(number, batchIds.map(batchKey)).map(({ answer }) => JSON.parse(answer) as BatchAnswer);
+  }
+
+  seenIds({ number }: Segment, ids: readonly string[]): SeenId[] {
+    return this.keys(number, ids.map(idKey)).map(({ key, answer }) => {
+      const split = answer.indexOf(" ");
+      return {
+        id: key.slice(2),
+        offset: Number(answer.slice(0, split)),
+        fingerprint: answer.slice(split + 1),
+      };
+    });
+  }
+
+  insertAnswer({ number }: Segment, answer: BatchAnswer): void {
+    this.sql.exec(
+      `INSERT INTO keys_${number} VALUES (?1, ?2)`,
+      batchKey(answer.batchId),
+      JSON.stringify(answer),
+    );
+  }
+
+  insertIds({ number }: Segment, ids: readonly SeenId[]): void {
+    if (ids.length === 0) return;
+    const rows = ids.map(({ id, offset, fingerprint }) => [idKey(id), `${offset} ${fingerprint}`]);
+    this.sql.exec(
+      `INSERT INTO keys_${number} SELECT value->>0, value->>1 FROM json_each(?1)`,
+      JSON.stringify(rows),
+    );
+  }
+
+  private keys(number: number, keys: readonly string[]): { key: string; answer: string }[] {
+    return this.sql
+      .exec<{ key: string; answer: string }>(
+        `SELECT key, answer FROM json_each(?1) JOIN keys_${number} ON key = value`,
+        JSON.stringify(keys),
+      )
+      .toArray();
+  }
+
+  // ── subscriptions and rejections ───────────────────────────────────────────────────────────────────
+
+  subscriptions(): { generation: string; startOffset: number }[] {
+    return this.sql
+      .exec<{ generation: string; startOffset: number }>(
+        "SELECT generation, start_offset AS startOffset FROM subscriptions",
+      )
+      .toArray();
+  }
+
+  insertSubscription(generation: string, startOffset: number): void {
+    this.sql.exec("INSERT INTO subscriptions VALUES (?1, ?2)", generation, startOffset);
+  }
+
+  deleteSubscription(generation: string): void {
+    this.sql.exec("DELETE FROM subscriptions WHERE generation = ?1", generation);
+  }
+
+  /** Keeps a rejection, and only the newest `kept` of them. */
+  insertRejection(messageId: string, rejectedAt: number, error: string, kept: number): void {
+    this.sql.exec(
+      "INSERT INTO rejections (message_id, rejected_at, error) VALUES (?1, ?2, ?3)",
+      messageId,
+      rejectedAt,
+      error,
+    );
+    this.sql.exec("DELETE FROM rejections WHERE number <= (SELECT max(number) FROM rejections) - ?1", kept);
+  }
+
+  rejections(after: number, limit: number): Rejection[] {
+    return this.sql
+      .exec<{ number: number; message_id: string; rejected_at: number; error: string }>(
+        "SELECT number, message_id, rejected_at, error FROM rejections WHERE number > ?1 ORDER BY number LIMIT ?2",
+        after,
+        limit,
+      )
+      .toArray()
+      .map((row) => ({
+        id: String(row.number),
+        messageId: row.message_id,
+        rejectedAt: row.rejected_at,
+        error: JSON.parse(row.error),
+      }));
+  }
+
+  rejectionCount(): number {
+    return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM rejections").one().n;
+  }
+}
+
+function batchKey(batchId: string): string {
+  return `b:${batchId}`;
+}
+
+function idKey(id: string): string {
+  return `m:${id}`;
+}
+
+function toRun(row: BatchRow): LogRun {
+  return { firstOffset: row.first_offset, storedAt: row.stored_at, records: new Uint8Array(row.records) };
+}
