@@ -55,22 +55,18 @@ const READ = `
   CROSS JOIN processed_messages AS row ON row.namespace = ?1 AND row.message_id = item.value ->> 'messageId'
   ORDER BY item.key`;
 
-// The settles, each by the primary key, once per item. None moves expires_at: that would write its index too.
-const HELD = `
-  FROM json_each(?2) AS item
-  WHERE processed_messages.namespace = ?1
-    AND processed_messages.message_id = item.value ->> 'messageId'
-    AND processed_messages.fence = item.value ->> 'fence'`;
-const COMPLETE = `
-  UPDATE processed_messages SET state = 'completed', result = item.value ->> 'result' ${HELD}
-    AND processed_messages.state <> 'completed'`;
-const EXTEND = `
-  UPDATE processed_messages SET lease_until = ?3 ${HELD} AND processed_messages.state = 'claimed'`;
-const FAIL = `
-  UPDATE processed_messages SET state = 'failed' ${HELD} AND processed_messages.state = 'claimed'`;
-const RELEASE = `
-  UPDATE processed_messages SET state = 'released', attempts = attempts - 1 ${HELD}
-    AND processed_messages.state = 'claimed'`;
+// The settles. None moves expires_at: that would write its index too. The items are materialized with their
+// namespace so that each is looked up by the primary key: joined directly, SQLite would read the whole namespace.
+const settling = (change: string, from: string) => `
+  WITH item AS MATERIALIZED (
+    SELECT ?1 AS namespace, value ->> 'messageId' AS message_id, value ->> 'fence' AS fence, value ->> 'result' AS result
+    FROM json_each(?2))
+  UPDATE processed_messages AS row SET ${change} FROM item
+  WHERE row.namespace = item.namespace AND row.message_id = item.message_id AND row.fence = item.fence AND ${from}`;
+const COMPLETE = settling("state = 'completed', result = item.result", "row.state <> 'completed'");
+const EXTEND = settling("lease_until = ?3", "row.state = 'claimed'");
+const FAIL = settling("state = 'failed'", "row.state = 'claimed'");
+const RELEASE = settling("state = 'released', attempts = attempts - 1", "row.state = 'claimed'");
 
 // By processed_messages_by_expiry. A claim that was extended past its row's expiry is still its holder's.
 const SWEEP = `
