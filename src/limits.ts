@@ -118,9 +118,38 @@ export const limits = {
 
   // ── the control plane ──────────────────────────────────────────────────────────────────────────────
   pageItems: 100,
+  /** An entry read less than this ago is served as it is. */
   catalogFreshMs: 5 * second,
+  /** Up to this age an entry is still served at once, and read again behind the request. */
+  catalogRefreshMs: 30 * second,
+  /** Up to this age an entry is served while D1 is away. */
   catalogStaleMs: 10 * minute,
+  /** A read of D1 that takes longer counts as D1 being away. */
+  catalogWaitMs: 3 * second,
+  /** After a read that failed, an entry is not asked for again for this long. */
+  catalogRetryMs: 1 * second,
+  /** Entries of each sort that an isolate keeps: a few MB of its 128. */
+  catalogCachedEntries: 10_000,
+  /** A token's last use is written down at most this often. */
+  tokenUsedEveryMs: 1 * minute,
+  /** How often a PUT starts over when others change the same name meanwhile. */
+  lifecycleTries: 5,
+  /** Objects that one call about a deleted topic removes: the sweep goes on, so no call meets the 10,000 subrequests. */
+  lifecycleObjects: 256,
+  /** Objects called at once: Cloudflare's outgoing connections per invocation. */
+  objectConnections: 6,
   strandedBatches: 10_000,
+  /** Stranded batches written in one D1 batch: 128 kB each, and D1 allows 30 s for it. */
+  strandAtOnce: 10,
+  /** A stranded store that is full, or D1 away, is not asked again sooner. */
+  strandAgainMs: 5 * minute,
+  /** Backoff of an accepted record batch that its topic did not take: 100 retries of INGRESS then last about 4 hours. */
+  minIngressRetryMs: 1 * second,
+  maxIngressRetryMs: 5 * minute,
+  /** A row whose request may still be at work is left to it for this long. */
+  sweepAfterMs: 1 * minute,
+  /** Unfinished rows that one sweep takes on, each of at most a few hundred object calls. */
+  sweepRows: 10,
   sweepObjects: 200,
   tokenScopes: 50,
   jsonDepth: 64,

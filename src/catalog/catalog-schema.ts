@@ -1,0 +1,98 @@
+// The tables of D1 `CATALOG`: what exists, who may do what, and what could not be carried to its topic.
+// migrations/catalog is generated from this file (`npm run migrations -- --name what_changed`), never edited.
+
+import { sql } from "drizzle-orm";
+import { blob, index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
+import type { EntryState, TopicKind } from "./catalog-entry";
+
+/** A row that the sweep has to finish or to repair. The partial indexes hold these rows only. */
+export const unsettled = sql.raw("state <> 'active' OR configured_version < version");
+
+const life = () => ({
+  version: integer("version").notNull(),
+  /** The newest version that every object is known to have. Behind `version`, the sweep repairs it. */
+  configuredVersion: integer("configured_version").notNull(),
+  state: text("state").$type<EntryState>().notNull(),
+  createdAt: integer("created_at").notNull(),
+  updatedAt: integer("updated_at").notNull(),
+  /** When a request or the sweep last worked on it: the sweep takes the one that waited longest. */
+  triedAt: integer("tried_at").notNull(),
+});
+
+export const topics = sqliteTable(
+  "topics",
+  {
+    generation: text("generation").primaryKey(),
+    name: text("name").notNull(),
+    kind: text("kind").$type<TopicKind>().notNull(),
+    partitions: integer("partitions").notNull(),
+    settings: text("settings", { mode: "json" }).$type<TopicSettings>().notNull(),
+    ...life(),
+  },
+  (table) => [
+    // One row per name, in whatever state: a name is free only when its last life has ended.
+    uniqueIndex("topics_by_name").on(table.name),
+    index("topics_unsettled").on(table.triedAt).where(unsettled),
+  ],
+);
+
+export const subscriptions = sqliteTable(
+  "subscriptions",
+  {
+    generation: text("generation").primaryKey(),
+    topicGeneration: text("topic_generation")
+      .notNull()
+      .references(() => topics.generation),
+    /** The topic's name and partitions, which never change while its generation lives. */
+    topic: text("topic").notNull(),
+    partitions: integer("partitions").notNull(),
+    name: text("name").notNull(),
+    startAt: text("start_at", { mode: "json" }).$type<StartAt>().notNull(),
+    settings: text("settings", { mode: "json" }).$type<SubscriptionSettings>().notNull(),
+    ...life(),
+  },
+  (table) => [
+    uniqueIndex("subscriptions_by_name").on(table.topicGeneration, table.name),
+    index("subscriptions_unsettled").on(table.triedAt).where(unsettled),
+  ],
+);
+
+export const tokens = sqliteTable(
+  "tokens",
+  {
+    id: text("id").primaryKey(),
+    name: text("name").notNull(),
+    /** SHA-256 of the token, in lower-case hex. The token itself is nowhere. */
+    hash: text("hash").notNull(),
+    scopes: text("scopes", { mode: "json" }).$type<readonly string[]>().notNull(),
+    createdAt: integer("created_at").notNull(),
+    expiresAt: integer("expires_at"),
+    lastUsedAt: integer("last_used_at"),
+  },
+  (table) => [uniqueIndex("tokens_by_hash").on(table.hash)],
+);
+
+export const strandedBatches = sqliteTable("stranded_batches", {
+  /** The record batch's id, or the Cloudflare Queue message's when it is no record batch. */
+  id: text("id").primaryKey(),
+  /** Absent when the catalog had forgotten the generation, as it does once a topic is deleted. */
+  topic: text("topic"),
+  generation: text("generation"),
+  partition: integer("partition"),
+  reason: text("reason").$type<"gone" | "unreadable" | "undeliverable">().notNull(),
+  messageCount: integer("message_count").notNull(),
+  bytes: integer("bytes").notNull(),
+  strandedAt: integer("stranded_at").notNull(),
+  packed: blob("packed", { mode: "buffer" }).notNull(),
+});
+
+/** One row: where the sweep's round of all objects stands. */
+export const sweepCursor = sqliteTable("sweep_cursor", {
+  id: integer("id").primaryKey(),
+  noun: text("noun").$type<"topic" | "subscription">().notNull(),
+  generation: text("generation").notNull(),
+  partition: integer("partition").notNull(),
+});
+
+// Recurring publishes get their table, `schedules`, here.

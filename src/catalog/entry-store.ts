@@ -1,0 +1,217 @@
+// The writes of the control plane, and the uncached reads that go with them. Each write is one statement or one
+// D1 batch, guarded by the state it expects: of two that race, one finds nothing left to change.
+
+import { and, asc, eq, getTableColumns, gte, lt, lte, ne, type SQL, sql } from "drizzle-orm";
+import type { SQLiteTable } from "drizzle-orm/sqlite-core";
+import { limits } from "../limits";
+import type { Runtime } from "../runtime";
+import { type Entry, isTopic, type SubscriptionEntry, type TopicEntry } from "./catalog-entry";
+import { subscriptions, sweepCursor, topics, unsettled } from "./catalog-schema";
+import { ask, type CatalogDatabase, openCatalog } from "./d1-store";
+import type { Place } from "./rotation";
+
+type Row = typeof topics.$inferSelect | typeof subscriptions.$inferSelect;
+type EntryOf<R extends Row> = R extends typeof topics.$inferSelect ? TopicEntry : SubscriptionEntry;
+
+export class EntryStore {
+  private readonly db: CatalogDatabase;
+
+  constructor(
+    d1: D1Database,
+    private readonly runtime: Runtime,
+  ) {
+    this.db = openCatalog(d1);
+  }
+
+  // ── reads, in whatever state ───────────────────────────────────────────────────────────────────────
+
+  /** By topics_by_name. */
+  async findTopic(name: string): Promise<TopicEntry | undefined> {
+    const row = await ask(this.db.select().from(topics).where(eq(topics.name, name)).get());
+    return row && toEntry(row);
+  }
+
+  /** By subscriptions_by_name. */
+  async findSubscription(topicGeneration: string, name: string): Promise<SubscriptionEntry | undefined> {
+    const named = and(eq(subscriptions.topicGeneration, topicGeneration), eq(subscriptions.name, name));
+    const row = await ask(this.db.select().from(subscriptions).where(named).get());
+    return row && toEntry(row);
+  }
+
+  /** The same life of the same name, as it is now. By the primary key. */
+  async refind<E extends Entry>(entry: E): Promise<E | undefined> {
+    const table = tableOf(entry);
+    const row = await ask(this.db.select().from(table).where(isLife(entry)).get());
+    return row && sameSort<E>(row);
+  }
+
+  /** Subscriptions of a topic's life. By subscriptions_by_name. */
+  async subscriptionsOf(topic: TopicEntry, limit: number): Promise<readonly SubscriptionEntry[]> {
+    const ofTopic = eq(subscriptions.topicGeneration, topic.generation);
+    const rows = await ask(this.db.select().from(subscriptions).where(ofTopic).limit(limit));
+    return rows.map(toEntry);
+  }
+
+  async countSubscriptions(topic: TopicEntry): Promise<number> {
+    return ask(this.db.$count(subscriptions, eq(subscriptions.topicGeneration, topic.generation)));
+  }
+
+  // ── a life: creating, active, deleting, gone ───────────────────────────────────────────────────────
+
+  /** Takes a topic's name, and for a queue its subscription's, in one batch. False when the name is taken. */
+  async insertTopic(entry: TopicEntry, subscription?: SubscriptionEntry): Promise<boolean> {
+    const insert = this.db.insert(topics).values(newRow(entry)).onConflictDoNothing();
+    const topic = insert.returning({ generation: topics.generation });
+    if (!subscription) return (await ask(topic)).length > 0;
+    const [inserted] = await ask(this.db.batch([topic, this.subscriptionInsert(subscription)]));
+    return inserted.length > 0;
+  }
+
+  /** Takes a subscription's name. False when it is taken, the topic is going or gone, or it has too many. */
+  async insertSubscription(entry: SubscriptionEntry): Promise<boolean> {
+    return (await ask(this.subscriptionInsert(entry))).length > 0;
+  }
+
+  // One statement: no subscription slips in once its topic is `deleting`.
+  private subscriptionInsert(entry: SubscriptionEntry) {
+    const held = sql`(SELECT count(*) FROM ${subscriptions} WHERE ${subscriptions.topicGeneration} = ${entry.topicGeneration})`;
+    const row = sql`SELECT ${asParameters(subscriptions, newRow(entry))} FROM ${topics}
+      WHERE ${topics.generation} = ${entry.topicGeneration} AND ${topics.state} <> 'deleting'
+      AND ${held} < ${limits.subscriptionsPerTopic}`;
+    const insert = this.db.insert(subscriptions).select(row).onConflictDoNothing();
+    return insert.returning({ generation: subscriptions.generation });
+  }
+
+  /** Ends `creating`: all objects have the settings of this version. Undefined when another got there first. */
+  async activate<E extends Entry>(entry: E): Promise<E | undefined> {
+    const table = tableOf(entry);
+    const now = this.runtime.now();
+    const set = { state: "active" as const, configuredVersion: entry.version, updatedAt: now };
+    const created = and(isLife(entry), eq(table.state, "creating"));
+    const [row] = await ask(this.db.update(table).set(set).where(created).returning());
+    return row && sameSort<E>(row);
+  }
+
+  /** New settings for an active entry of exactly this version. Undefined when another was faster. */
+  async changeSettings<E extends Entry>(entry: E, settings: E["settings"]): Promise<E | undefined> {
+    const table = tableOf(entry);
+    const now = this.runtime.now();
+    const set = { settings, version: entry.version + 1, updatedAt: now, triedAt: now };
+    const unchanged = and(isLife(entry), eq(table.state, "active"), eq(table.version, entry.version));
+    const [row] = await ask(this.db.update(table).set(set).where(unchanged).returning());
+    return row && sameSort<E>(row);
+  }
+
+  /** Notes that all objects have the settings of the entry's version, or newer. */
+  async noteConfigured(entry: Entry): Promise<void> {
+    const table = tableOf(entry);
+    const older = and(isLife(entry), lt(table.configuredVersion, entry.version));
+    await ask(this.db.update(table).set({ configuredVersion: entry.version }).where(older));
+  }
+
+  /** Hides the entry, and with a topic its subscriptions, in one batch: from here on it can only go. */
+  async markDeleting(entry: Entry): Promise<void> {
+    const now = this.runtime.now();
+    const set = { state: "deleting" as const, updatedAt: now, triedAt: now };
+    const table = tableOf(entry);
+    const mark = this.db
+      .update(table)
+      .set(set)
+      .where(and(isLife(entry), ne(table.state, "deleting")));
+    if (!isTopic(entry)) return void (await ask(mark));
+    const below = and(
+      eq(subscriptions.topicGeneration, entry.generation),
+      ne(subscriptions.state, "deleting"),
+    );
+    await ask(this.db.batch([mark, this.db.update(subscriptions).set(set).where(below)]));
+  }
+
+  /** Frees the name. Only once every object of the entry is removed. */
+  async remove(entry: Entry): Promise<void> {
+    const table = tableOf(entry);
+    await ask(this.db.delete(table).where(and(isLife(entry), eq(table.state, "deleting"))));
+  }
+
+  // ── the sweep ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** Entries to finish or repair that nobody tried since `before`, longest ago first. By the partial indexes. */
+  async unsettled(before: number, limit: number): Promise<readonly Entry[]> {
+    const due = (table: typeof topics | typeof subscriptions) =>
+      this.db
+        .select()
+        .from(table)
+        .where(and(sql`(${unsettled})`, lte(table.triedAt, before)))
+        .orderBy(asc(table.triedAt))
+        .limit(limit);
+    const [below, above] = await Promise.all([ask(due(subscriptions)), ask(due(topics))]);
+    const rows: Row[] = [...below, ...above];
+    return rows
+      .sort((a, b) => a.triedAt - b.triedAt)
+      .slice(0, limit)
+      .map(toEntry);
+  }
+
+  /** Sends an entry to the end of the sweep's line, so that one that keeps failing holds up no other. */
+  async noteTried(entry: Entry): Promise<void> {
+    const set = { triedAt: this.runtime.now() };
+    await ask(this.db.update(tableOf(entry)).set(set).where(isLife(entry)));
+  }
+
+  /** Active lives from `place` on, in the order of their generations. By the primary key. */
+  async activeFrom(
+    place: Place,
+    limit: number,
+  ): Promise<readonly { generation: string; partitions: number }[]> {
+    const table = place.noun === "topic" ? topics : subscriptions;
+    return ask(
+      this.db
+        .select({ generation: table.generation, partitions: table.partitions })
+        .from(table)
+        .where(and(gte(table.generation, place.generation), eq(table.state, "active")))
+        .orderBy(asc(table.generation))
+        .limit(limit),
+    );
+  }
+
+  async sweepPlace(): Promise<Place | undefined> {
+    return ask(this.db.select().from(sweepCursor).get());
+  }
+
+  async saveSweepPlace(place: Place): Promise<void> {
+    const row = { noun: place.noun, generation: place.generation, partition: place.partition };
+    const insert = this.db.insert(sweepCursor).values({ id: 1, ...row });
+    await ask(insert.onConflictDoUpdate({ target: sweepCursor.id, set: row }));
+  }
+}
+
+/** A row as the rest of the broker knows it. */
+export function toEntry<R extends Row>(row: R): EntryOf<R> {
+  const { configuredVersion: _, triedAt: __, ...entry } = row;
+  return entry as unknown as EntryOf<R>;
+}
+
+// Both tables share the columns of a life, and drizzle types a statement by its table.
+function tableOf(entry: Entry): typeof topics | typeof subscriptions {
+  return isTopic(entry) ? topics : subscriptions;
+}
+
+function sameSort<E extends Entry>(row: Row): E {
+  return toEntry(row) as unknown as E;
+}
+
+function isLife(entry: Entry): SQL {
+  return eq(tableOf(entry).generation, entry.generation);
+}
+
+function newRow<E extends Entry>(entry: E) {
+  return { ...entry, configuredVersion: 0, triedAt: entry.createdAt };
+}
+
+/** A row's values in the order of its table's columns, for INSERT … SELECT. No value may be null. */
+function asParameters(table: SQLiteTable, row: Record<string, unknown>): SQL {
+  const columns = Object.entries(getTableColumns(table));
+  return sql.join(
+    columns.map(([field, column]) => sql.param(row[field], column)),
+    sql`, `,
+  );
+}
