@@ -94,11 +94,20 @@ export const limits = {
   /** A dispatch gives back what it has not sent after this long. */
   dispatchMs: 5 * minute,
   reportEveryMs: 5 * second,
+  /** A report that faults is repeated, after up to this long times the tries so far. */
+  reportTries: 4,
+  reportRetryMs: 500,
+  /** A claim in the ledger outlives its request's timeout by this: clocks of two dispatchers may differ. */
+  claimMarginMs: 30 * second,
+  /** When the ledger is away, effectively-once deliveries are tried again after this. */
+  ledgerAwayMs: 5 * second,
   minTimeoutMs: 1 * second,
   maxTimeoutMs: 5 * minute,
   defaultTimeoutMs: 30 * second,
   responseBytes: 16 * KiB,
   responseKeptLength: 500,
+  /** What a batch endpoint answers about each message: 100 ids with a reason of full length each. */
+  batchAnswerBytes: 128 * KiB,
   maxRetryAfterMs: 24 * hour,
   urlLength: 2_048,
   endpointHeaders: 20,
