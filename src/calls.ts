@@ -85,7 +85,9 @@ export interface TopicCalls {
   /** Whole rows from `from` on (trimmed to start there), up to `maxBytes` but at least one row. */
   read(call: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>>;
   /** The records at `offsets` (rising) that are still retained. */
-  readOffsets(call: { offsets: readonly number[] }): Promise<Result<readonly LogRun[]>>;
+  readOffsets(call: {
+    offsets: readonly number[];
+  }): Promise<Result<{ runs: readonly LogRun[]; earliest: number }>>;
   /**
    * For each lane, up to `limit` of its records with `from` <= offset < `to`. One call reads a bounded part of
    * the log: everything below `scannedTo` was looked at.

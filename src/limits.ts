@@ -80,7 +80,15 @@ export const limits = {
   /** Deliveries that wait, and lanes with followers, per partition; past it the subscription stops reading on. */
   waitingDeliveries: 100_000,
   /** Records kept in memory: what is leased or about to be. */
-  bufferBytes: 16 * MiB,
+  bufferBytes: 4 * MiB,
+  /** One read ahead of the log. */
+  readAheadBytes: 1 * MiB,
+  /** Followers of one lane that one search brings. */
+  followersRead: 100,
+  /** How often one lease may read the log before it answers with what it has. */
+  leaseReads: 50,
+  /** A push subscription with unread messages and nothing due looks again after this long. */
+  lookAgainMs: 5 * second,
   attemptsKept: 10,
   expiriesPerAlarm: 1_000,
   deadLettersPerCall: 1_000,

@@ -105,10 +105,8 @@ export function unpackRecordBatch(packed: Uint8Array): RecordBatch {
   return { ...head, records: packed.slice(headEnd) } as RecordBatch;
 }
 
-/** One array with the bytes of all `parts`, in order. */
+/** A fresh array with the bytes of all `parts`, in order. */
 export function joinBytes(parts: readonly Uint8Array[]): Uint8Array {
-  const only = parts.length === 1 ? parts[0] : undefined;
-  if (only) return only;
   const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
   let at = 0;
   for (const part of parts) {

@@ -102,7 +102,7 @@ function answer(
 function withoutExceptions(batch: RecordBatch, exceptions: readonly AppendException[]): Uint8Array {
   const left = new Set(exceptions.map((exception) => exception.index));
   const kept = recordSpans(batch.records).filter((_, index) => !left.has(index));
-  return joinBytes([new Uint8Array(), ...kept.map(({ start, end }) => batch.records.subarray(start, end))]);
+  return joinBytes(kept.map(({ start, end }) => batch.records.subarray(start, end)));
 }
 
 function idReused(id: string): BrokerError {

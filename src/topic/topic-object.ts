@@ -24,6 +24,8 @@ import { behind, type Reader, Tail } from "./fanout";
 import { TopicLog } from "./topic-log";
 import { type TopicRow, TopicStore } from "./topic-store";
 
+type OffsetsAnswer = { runs: readonly LogRun[]; earliest: number };
+
 /** What is in memory while the topic exists. The store can tell all of it again. */
 type Loaded = { topic: TopicRow; log: TopicLog; readers: Map<string, Reader>; tail: Tail };
 
@@ -154,8 +156,10 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     return this.whenAlive(({ log }) => ok(log.read(from, Math.min(maxBytes, limits.readBytes))));
   }
 
-  async readOffsets({ offsets }: { offsets: readonly number[] }): Promise<Result<readonly LogRun[]>> {
-    return this.whenAlive(({ log }) => ok(log.readOffsets(offsets, limits.readBytes)));
+  async readOffsets({ offsets }: { offsets: readonly number[] }): Promise<Result<OffsetsAnswer>> {
+    return this.whenAlive(({ log }) =>
+      ok({ runs: log.readOffsets(offsets, limits.readBytes), earliest: log.earliest }),
+    );
   }
 
   async readLanes(call: LaneRead): Promise<Result<LaneAnswer>> {

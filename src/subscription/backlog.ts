@@ -1,0 +1,293 @@
+// Everything a subscription has in hand: its progress through the log, the deliveries that are leased,
+// waiting or dying, the lanes, and the counters of the conservation law. It remembers what changed, so that
+// a change is saved by writing just that. In memory whole; the store can tell all of it again.
+
+import TinyQueue from "tinyqueue";
+import { limits } from "../limits";
+import type { Delivery, Dying } from "./delivery";
+import type { Lane } from "./lane";
+import * as lanes from "./lane";
+
+/** Deliveries leased together until one deadline. Extending a part of a lease splits it; its id stays. */
+export type Lease = { readonly id: string; deadlineAt: number; readonly offsets: Set<number> };
+
+export type Counters = {
+  startOffset: number;
+  nextOffset: number;
+  settled: number;
+  filtered: number;
+  expired: number;
+  dead: number;
+  purged: number;
+  moved: number;
+};
+
+/** A lane as it is stored: only what is not told by the deliveries in hand. */
+export type LaneRow = Readonly<{ key: string; followers: number; followersFrom: number }>;
+
+export type Snapshot = Readonly<{
+  counters: Counters;
+  leases: readonly Lease[];
+  deliveries: readonly Delivery[];
+  lanes: readonly LaneRow[];
+  parked: readonly { key: string; offset: number }[];
+}>;
+
+/** What has changed since it was last saved. */
+export type Changes = {
+  state: boolean;
+  deliveries: Set<number>;
+  lanes: Set<string>;
+  buried: Map<number, { dying: Dying; record: Uint8Array | undefined; parks: boolean }>;
+  unburied: Set<number>;
+};
+
+/** Something that may be handed out from `at` on: one delivery, or what comes next of a lane. */
+export type Ready = Readonly<{ at: number; offset: number; key?: string }>;
+
+export class Backlog {
+  readonly counters: Counters;
+  readonly leases = new Set<Lease>();
+  readonly deliveries = new Map<number, Delivery>();
+  readonly lanes = new Map<string, Lane>();
+  readonly ready = new TinyQueue<Ready>([], (a, b) => a.at - b.at || a.offset - b.offset);
+  readonly dying = new Set<number>();
+  readonly leaseOf = new Map<number, Lease>();
+  changes: Changes = noChanges();
+  private followers = 0;
+
+  constructor(snapshot: Snapshot) {
+    this.counters = { ...snapshot.counters };
+    for (const row of snapshot.lanes) {
+      Object.assign(this.lane(row.key), { followers: row.followers, followersFrom: row.followersFrom });
+      this.followers += row.followers;
+    }
+    for (const { key, offset } of snapshot.parked) this.lane(key).parked.add(offset);
+    for (const lease of snapshot.leases) {
+      this.leases.add(lease);
+      for (const offset of lease.offsets) this.leaseOf.set(offset, lease);
+    }
+    for (const delivery of snapshot.deliveries) this.put(delivery);
+    for (const lane of this.lanes.values()) this.touch(lane);
+    this.changes = noChanges();
+  }
+
+  // ── sums ───────────────────────────────────────────────────────────────────────────────────────────
+
+  get leasedCount(): number {
+    return this.leaseOf.size;
+  }
+
+  get waitingCount(): number {
+    return this.deliveries.size - this.leaseOf.size + this.followers;
+  }
+
+  get followerCount(): number {
+    return this.followers;
+  }
+
+  /** Whether so much waits that reading on has stopped. */
+  get isStalled(): boolean {
+    return this.deliveries.size - this.leaseOf.size + this.lanes.size >= limits.waitingDeliveries;
+  }
+
+  get heldLaneCount(): number {
+    let held = 0;
+    for (const lane of this.lanes.values()) if (lanes.isHeld(lane) && lane.followers > 0) held += 1;
+    return held;
+  }
+
+  // ── deliveries ─────────────────────────────────────────────────────────────────────────────────────
+
+  /** Puts a delivery in its new state. */
+  put(delivery: Delivery): void {
+    this.leave(delivery.offset);
+    this.deliveries.set(delivery.offset, delivery);
+    if (delivery.state === "dying") this.dying.add(delivery.offset);
+    const lane = delivery.orderingKey === undefined ? undefined : this.lane(delivery.orderingKey);
+    if (lane && delivery.state === "leased") lane.leased += 1;
+    if (lane && delivery.state === "dying") lane.dying += 1;
+    if (lane && delivery.state === "waiting") lanes.addWaiting(lane, delivery.offset);
+    if (!lane && delivery.state === "waiting") {
+      this.ready.push({ at: delivery.availableAt, offset: delivery.offset });
+    }
+    if (delivery.state !== "leased") {
+      this.changes.deliveries.add(delivery.offset);
+      this.unlease(delivery.offset);
+    }
+    if (lane) this.touch(lane);
+    this.changes.state = true;
+  }
+
+  /** Takes a delivery out of hand for good. */
+  remove(offset: number): void {
+    const delivery = this.deliveries.get(offset);
+    this.leave(offset);
+    this.deliveries.delete(offset);
+    this.unlease(offset);
+    this.changes.deliveries.add(offset);
+    this.changes.state = true;
+    const lane = delivery?.orderingKey === undefined ? undefined : this.lanes.get(delivery.orderingKey);
+    if (lane) this.touch(lane);
+  }
+
+  /** A dying delivery is dead: it leaves with its message. `parks` holds its lane. */
+  bury(dying: Dying, record: Uint8Array | undefined, parks: boolean): void {
+    const lane = dying.orderingKey === undefined ? undefined : this.lane(dying.orderingKey);
+    if (parks) lane?.parked.add(dying.offset);
+    this.remove(dying.offset);
+    this.counters.dead += 1;
+    this.changes.buried.set(dying.offset, { dying, record, parks: parks && lane !== undefined });
+  }
+
+  /** A dead letter leaves the dead: to wait again (`delivery`), or for good. */
+  unbury(offset: number, orderingKey: string | undefined, delivery?: Delivery): void {
+    this.counters.dead -= 1;
+    if (delivery === undefined) this.counters.purged += 1;
+    this.changes.unburied.add(offset);
+    this.changes.state = true;
+    if (delivery) this.put(delivery);
+    const lane = orderingKey === undefined ? undefined : this.lanes.get(orderingKey);
+    if (!lane) return;
+    lane.parked.delete(offset);
+    this.touch(lane);
+  }
+
+  // ── leases ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Opens a lease over deliveries that were just put as leased. */
+  openLease(id: string, deadlineAt: number, leased: readonly Delivery[]): void {
+    const lease = { id, deadlineAt, offsets: new Set(leased.map(({ offset }) => offset)) };
+    this.leases.add(lease);
+    for (const { offset } of leased) this.leaseOf.set(offset, lease);
+  }
+
+  /** Moves the deadline of some leased deliveries; those left behind keep theirs. */
+  moveDeadline(offsets: readonly number[], deadlineAt: number): void {
+    const moved = new Map<Lease, number[]>();
+    for (const offset of offsets) {
+      const lease = this.leaseOf.get(offset);
+      if (lease) moved.set(lease, [...(moved.get(lease) ?? []), offset]);
+    }
+    for (const [lease, part] of moved) {
+      if (part.length === lease.offsets.size) lease.deadlineAt = deadlineAt;
+      else this.splitLease(lease, part, deadlineAt);
+    }
+    this.changes.state = true;
+  }
+
+  private splitLease(lease: Lease, part: readonly number[], deadlineAt: number): void {
+    const split = { id: lease.id, deadlineAt, offsets: new Set(part) };
+    this.leases.add(split);
+    for (const offset of part) {
+      lease.offsets.delete(offset);
+      this.leaseOf.set(offset, split);
+    }
+  }
+
+  private unlease(offset: number): void {
+    const lease = this.leaseOf.get(offset);
+    if (!lease) return;
+    this.leaseOf.delete(offset);
+    lease.offsets.delete(offset);
+    if (lease.offsets.size === 0) this.leases.delete(lease);
+  }
+
+  // ── lanes ──────────────────────────────────────────────────────────────────────────────────────────
+
+  lane(key: string): Lane {
+    const lane = this.lanes.get(key) ?? lanes.newLane(key);
+    this.lanes.set(key, lane);
+    return lane;
+  }
+
+  follow(key: string, offset: number): void {
+    lanes.follow(this.lane(key), offset);
+    this.followers += 1;
+    this.changes.lanes.add(key);
+    this.changes.state = true;
+  }
+
+  takeFollower(lane: Lane): void {
+    lanes.takeFollower(lane);
+    this.followers -= 1;
+    this.changes.lanes.add(lane.key);
+  }
+
+  /** The first follower of some lane is no longer in the log. */
+  loseFollower(offset: number): void {
+    const lane = [...this.lanes.values()].find(({ known }) => known[0] === offset);
+    if (!lane) return;
+    this.takeFollower(lane);
+    this.counters.expired += 1;
+    this.changes.state = true;
+    this.touch(lane);
+  }
+
+  /** What a search for followers found. Followers that retention overtook count as expired. */
+  learn(key: string, offsets: readonly number[], scannedTo: number): void {
+    const lane = this.lanes.get(key);
+    if (!lane) return;
+    const lost = lanes.learn(lane, offsets, scannedTo, this.counters.nextOffset);
+    if (lost > 0) {
+      this.followers -= lost;
+      this.counters.expired += lost;
+      this.changes.lanes.add(key);
+      this.changes.state = true;
+    }
+    this.touch(lane);
+  }
+
+  /** A lane changed: it is forgotten when empty, and ready when it is free and has something to hand out. */
+  touch(lane: Lane): void {
+    if (lanes.isEmpty(lane)) {
+      this.lanes.delete(lane.key);
+      return;
+    }
+    if (lanes.isHeld(lane)) return;
+    const head = lane.waiting[0];
+    const waiting = head === undefined ? undefined : this.deliveries.get(head);
+    const at = waiting?.state === "waiting" ? waiting.availableAt : 0;
+    this.ready.push({ at, offset: head ?? lane.followersFrom, key: lane.key });
+  }
+
+  private leave(offset: number): void {
+    const delivery = this.deliveries.get(offset);
+    if (delivery?.state === "dying") this.dying.delete(offset);
+    const lane = delivery?.orderingKey === undefined ? undefined : this.lanes.get(delivery.orderingKey);
+    if (!delivery || !lane) return;
+    if (delivery.state === "leased") lane.leased -= 1;
+    if (delivery.state === "dying") lane.dying -= 1;
+    if (delivery.state === "waiting") lanes.removeWaiting(lane, offset);
+  }
+
+  // ── saving ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Hands over what changed, and forgets it. */
+  takeChanges(): Changes {
+    const { changes } = this;
+    this.changes = noChanges();
+    return changes;
+  }
+}
+
+/** A lane that was never stored and has nothing to store needs no row. */
+export function laneRow(lane: Lane | undefined): LaneRow | undefined {
+  if (!lane || lane.followers === 0) return undefined;
+  return { key: lane.key, followers: lane.followers, followersFrom: lane.followersFrom };
+}
+
+function noChanges(): Changes {
+  return {
+    state: false,
+    deliveries: new Set(),
+    lanes: new Set(),
+    buried: new Map(),
+    unburied: new Set(),
+  };
+}
+
+export function newCounters(startOffset: number): Counters {
+  const zero = { settled: 0, filtered: 0, expired: 0, dead: 0, purged: 0, moved: 0 };
+  return { startOffset, nextOffset: startOffset, ...zero };
+}

@@ -1,0 +1,206 @@
+// Cutting a lease: which deliveries are handed out next. First what waits and is due, oldest due first, lanes
+// among it; then the log from the next offset on. Synchronous and pure, so two leases never take the same
+// offset. What could be leased but is not in memory is named, for the caller to read it and cut again.
+
+import type { Backlog, Ready } from "./backlog";
+import { firstLease, type Leased, lease } from "./delivery";
+import { isHeld, type Lane, mustFollow } from "./lane";
+import type { RecordBuffer } from "./record-buffer";
+
+export type Cut = Readonly<{
+  leaseId: string;
+  now: number;
+  deadlineAt: number;
+  max: number;
+  maxBytes: number;
+}>;
+
+export type CutResult = Readonly<{
+  /** In the order they are handed out. */
+  leased: readonly Leased[];
+  records: readonly Uint8Array[];
+  /** Due, but their records must be read first. */
+  missingOffsets: readonly number[];
+  /** Free, but where their followers lie must be searched first. */
+  missingLanes: readonly { key: string; from: number }[];
+}>;
+
+/** How many missing records one cut names: enough for the next one, not all that wait. */
+const MISSING_NAMED = 100;
+
+/** Cuts one lease of up to `max` deliveries and `maxBytes`, at least one whatever its size. */
+export function cutLease(backlog: Backlog, buffer: RecordBuffer, cut: Cut): CutResult {
+  const cutting = new Cutting(backlog, buffer, cut);
+  cutting.takeWaiting();
+  cutting.takeFromLog();
+  return cutting.finish();
+}
+
+/** Whether a cut at `now` would lease something, or find something to read first. */
+export function canLease(backlog: Backlog, buffer: RecordBuffer, now: number): boolean {
+  for (let next = backlog.ready.peek(); next && next.at <= now; next = backlog.ready.peek()) {
+    if (!isStale(backlog, next, now)) return true;
+    backlog.ready.pop();
+  }
+  for (let offset = backlog.counters.nextOffset; offset < buffer.end; offset++) {
+    const key = buffer.get(offset)?.orderingKey;
+    const lane = key === undefined ? undefined : backlog.lanes.get(key);
+    if (!lane || !mustFollow(lane)) return !backlog.isStalled;
+  }
+  return false;
+}
+
+/** The ready queue is not tidied when a delivery moves on: an entry may stand for what is no longer so. */
+function isStale(backlog: Backlog, { offset, key }: Ready, now: number): boolean {
+  const lane = key === undefined ? undefined : backlog.lanes.get(key);
+  if (key !== undefined && (!lane || isHeld(lane))) return true;
+  const head = lane ? lane.waiting[0] : offset;
+  if (head === undefined) return lane?.followers === 0;
+  const delivery = backlog.deliveries.get(head);
+  return delivery?.state !== "waiting" || delivery.availableAt > now;
+}
+
+class Cutting {
+  private readonly leased: Leased[] = [];
+  private readonly records: Uint8Array[] = [];
+  private readonly missingOffsets: number[] = [];
+  private readonly missingLanes: { key: string; from: number }[] = [];
+  private readonly ownLanes = new Set<string>();
+  private readonly putBack: Ready[] = [];
+  private bytes = 0;
+  private full = false;
+
+  constructor(
+    private readonly backlog: Backlog,
+    private readonly buffer: RecordBuffer,
+    private readonly cut: Cut,
+  ) {
+    this.full = cut.max <= 0;
+  }
+
+  takeWaiting(): void {
+    const { ready } = this.backlog;
+    while (!this.full && this.missingOffsets.length + this.missingLanes.length < MISSING_NAMED) {
+      const next = ready.peek();
+      if (!next || next.at > this.cut.now) return;
+      ready.pop();
+      const taken = next.key === undefined ? this.takeOne(next.offset) : this.takeLane(next.key);
+      if (taken === "missing") this.putBack.push(next);
+    }
+  }
+
+  /** An entry of the ready queue may be stale: what it stands for is looked up afresh. */
+  private takeOne(offset: number): "taken" | "missing" | "stale" {
+    const delivery = this.backlog.deliveries.get(offset);
+    if (delivery?.state !== "waiting" || delivery.availableAt > this.cut.now) return "stale";
+    const held = this.buffer.get(offset);
+    if (!held) {
+      this.missingOffsets.push(offset);
+      return "missing";
+    }
+    if (!this.fits(held.record)) return "missing";
+    this.take(lease(delivery, this.cut.leaseId), held.record);
+    return "taken";
+  }
+
+  /** Takes a run of a free lane: what waits first, then followers. */
+  private takeLane(key: string): "taken" | "missing" | "stale" {
+    const lane = this.backlog.lanes.get(key);
+    if (!lane || isHeld(lane) || this.ownLanes.has(key)) return "stale";
+    let taken: "taken" | "missing" | "stale" = "stale";
+    while (!this.full) {
+      const step = lane.waiting[0] === undefined ? this.takeFollower(lane) : this.takeHead(lane);
+      if (step === "taken") taken = "taken";
+      else return taken === "taken" ? "taken" : step;
+    }
+    return taken;
+  }
+
+  private takeHead(lane: Lane): "taken" | "missing" | "stale" {
+    const offset = lane.waiting[0];
+    return offset === undefined ? "stale" : this.takeOne(offset);
+  }
+
+  private takeFollower(lane: Lane): "taken" | "missing" | "stale" {
+    if (lane.followers === 0) return "stale";
+    const offset = lane.known[0];
+    if (offset === undefined) {
+      this.missingLanes.push({ key: lane.key, from: lane.followersFrom });
+      return "missing";
+    }
+    const held = this.buffer.get(offset);
+    if (!held) {
+      this.missingOffsets.push(offset);
+      return "missing";
+    }
+    if (!this.fits(held.record)) return "missing";
+    this.backlog.takeFollower(lane);
+    this.take(firstLease(offset, lane.key, this.cut.leaseId), held.record);
+    return "taken";
+  }
+
+  /**
+   * Takes from the log. Messages of lanes that are held are passed, and follow; the progress past them is
+   * only made once something beyond is leased, or the read-ahead is full, so that looking costs no write.
+   */
+  takeFromLog(): void {
+    const { backlog, buffer } = this;
+    const passed: { key: string; offset: number }[] = [];
+    const passedKeys = new Set<string>();
+    let offset = backlog.counters.nextOffset;
+    for (; !this.full && offset < buffer.end && !backlog.isStalled; offset++) {
+      const held = buffer.get(offset);
+      if (!held) break;
+      const { orderingKey, record } = held;
+      if (orderingKey !== undefined && (passedKeys.has(orderingKey) || this.mustFollow(orderingKey))) {
+        passed.push({ key: orderingKey, offset });
+        passedKeys.add(orderingKey);
+        continue;
+      }
+      if (!this.fits(record)) break;
+      this.pass(passed, offset + 1);
+      this.take(firstLease(offset, orderingKey, this.cut.leaseId), record);
+    }
+    if (buffer.isFull && passed.length > 0) this.pass(passed, offset);
+  }
+
+  private mustFollow(key: string): boolean {
+    const lane = this.backlog.lanes.get(key);
+    if (!lane) return false;
+    // This very lease may go on with a run that it holds the end of.
+    if (this.ownLanes.has(key)) return lane.waiting.length > 0 || lane.followers > 0;
+    return mustFollow(lane);
+  }
+
+  private pass(passed: { key: string; offset: number }[], nextOffset: number): void {
+    for (const { key, offset } of passed.splice(0)) {
+      this.backlog.follow(key, offset);
+      this.buffer.forget(offset);
+    }
+    this.backlog.counters.nextOffset = nextOffset;
+    this.backlog.changes.state = true;
+  }
+
+  private fits(record: Uint8Array): boolean {
+    if (this.leased.length === 0 || this.bytes + record.byteLength <= this.cut.maxBytes) return true;
+    this.full = true;
+    return false;
+  }
+
+  private take(delivery: Leased, record: Uint8Array): void {
+    this.leased.push(delivery);
+    this.records.push(record);
+    this.bytes += record.byteLength;
+    this.full = this.leased.length >= this.cut.max || this.bytes >= this.cut.maxBytes;
+    // Leased at once: what is cut next must see it.
+    this.backlog.put(delivery);
+    if (delivery.orderingKey !== undefined) this.ownLanes.add(delivery.orderingKey);
+  }
+
+  finish(): CutResult {
+    for (const entry of this.putBack) this.backlog.ready.push(entry);
+    if (this.leased.length > 0) this.backlog.openLease(this.cut.leaseId, this.cut.deadlineAt, this.leased);
+    const { leased, records, missingOffsets, missingLanes } = this;
+    return { leased, records, missingOffsets, missingLanes };
+  }
+}

@@ -1,0 +1,111 @@
+// Reads the log for a subscription: ahead from its next offset, and single records that wait or follow.
+// What it reads lands in the buffer; what the log no longer has is told to the backlog.
+
+import type { TopicCalls } from "../calls";
+import { limits } from "../limits";
+import type { Backlog } from "./backlog";
+import type { CutResult } from "./leasing";
+import type { RecordBuffer } from "./record-buffer";
+
+/** What the reader needs of the subscription's own store. */
+type CarriedRecords = { carriedRecord(offset: number): Uint8Array | undefined };
+
+export class LogReader {
+  /** How far the log is known to reach; undefined until it is asked or tells. */
+  private head: number | undefined;
+  private ahead: Promise<boolean> | undefined;
+
+  constructor(
+    private readonly topic: TopicCalls,
+    private readonly backlog: Backlog,
+    private readonly buffer: RecordBuffer,
+    private readonly carried: CarriedRecords,
+    private readonly change: (decide: () => void) => void,
+  ) {}
+
+  informedTo(head: number): void {
+    this.head = Math.max(this.head ?? 0, head);
+  }
+
+  /** Whether the log reaches further than what is held, as far as is known. Unknown counts as behind. */
+  get isBehind(): boolean {
+    return this.head === undefined || this.buffer.end < this.head;
+  }
+
+  async askHead(): Promise<number> {
+    const answer = await this.topic.stats();
+    if (answer.ok) this.informedTo(answer.value.head);
+    return this.head ?? this.backlog.counters.nextOffset;
+  }
+
+  /** Reads on from the end of what is held. Answers whether there was anything. Callers share one read. */
+  readAhead(): Promise<boolean> {
+    this.ahead ??= this.readOn().finally(() => {
+      this.ahead = undefined;
+    });
+    return this.ahead;
+  }
+
+  private async readOn(): Promise<boolean> {
+    const from = this.buffer.end;
+    if (this.buffer.isFull) return false;
+    const answer = await this.topic.read({ from, maxBytes: limits.readAheadBytes });
+    if (!answer.ok) return false;
+    const { runs, earliest, head } = answer.value;
+    this.informedTo(head);
+    if (earliest > this.buffer.end && this.buffer.end === this.backlog.counters.nextOffset)
+      this.skipTo(earliest);
+    this.buffer.append(runs);
+    return this.buffer.end > from;
+  }
+
+  /** Retention overtook the subscription: what it never read counts as expired. */
+  private skipTo(earliest: number): void {
+    this.change(() => {
+      const { counters, changes } = this.backlog;
+      counters.expired += earliest - counters.nextOffset;
+      counters.nextOffset = earliest;
+      changes.state = true;
+    });
+    this.buffer.restartAt(earliest);
+  }
+
+  /** Reads what a cut found missing. Answers the offsets that the log no longer has. */
+  async readMissing({ missingOffsets, missingLanes }: CutResult): Promise<readonly number[]> {
+    const lost = await this.hold(missingOffsets);
+    if (missingLanes.length > 0) await this.searchLanes(missingLanes);
+    return lost;
+  }
+
+  /** Holds the records at `offsets`, as many as one read brings. Answers those that retention overtook. */
+  async hold(offsets: readonly number[]): Promise<readonly number[]> {
+    const missing = offsets.filter((offset) => !this.buffer.get(offset) && !this.holdCarried(offset));
+    if (missing.length === 0) return [];
+    const answer = await this.topic.readOffsets({ offsets: missing.sort((a, b) => a - b) });
+    if (!answer.ok) return missing;
+    this.buffer.hold(answer.value.runs);
+    return missing.filter((offset) => offset < answer.value.earliest);
+  }
+
+  private holdCarried(offset: number): boolean {
+    const records = this.carried.carriedRecord(offset);
+    if (records) this.buffer.hold([{ firstOffset: offset, storedAt: 0, records }]);
+    return records !== undefined;
+  }
+
+  private async searchLanes(lanes: CutResult["missingLanes"]): Promise<void> {
+    const to = this.backlog.counters.nextOffset;
+    const answer = await this.topic.readLanes({ lanes, to, limit: limits.followersRead });
+    if (!answer.ok) return;
+    const { runs, scannedTo } = answer.value;
+    this.buffer.hold(runs);
+    const offsets = new Map<string, number[]>();
+    for (const { firstOffset } of runs) {
+      const key = this.buffer.get(firstOffset)?.orderingKey;
+      if (key !== undefined) offsets.set(key, [...(offsets.get(key) ?? []), firstOffset]);
+    }
+    this.change(() => {
+      for (const { key } of lanes) this.backlog.learn(key, offsets.get(key) ?? [], scannedTo);
+    });
+  }
+}

@@ -1,0 +1,161 @@
+// How leases end: by ack, by nack, by a dispatcher's report, or because the deadline passes. Every settle is
+// fenced by its lease: only the newest settles. When a delivery of a lane fails, those after it in its lease
+// go back with it, un-attempted, so that the lane stays in order.
+
+import type { DispatchOutcome, LeaseRef, NackCall, ReportCall, SettleStatus } from "../calls";
+import type { SubscriptionSettings } from "../settings";
+import type { Backlog, Lease } from "./backlog";
+import { type Failure, giveBack, type Leased, mayAck, release } from "./delivery";
+
+/** The instant and the chance of one change. `jitter` answers a fresh number in [0, 1) each time. */
+export type Moment = Readonly<{ now: number; jitter: () => number }>;
+
+/** Settles each delivery as done, unless its lease was lost. */
+export function ack(backlog: Backlog, refs: readonly LeaseRef[]): SettleStatus[] {
+  return refs.map(({ offset, leaseId }) => {
+    if (!mayAck(backlog.deliveries.get(offset), leaseId)) return "lease-lost";
+    settle(backlog, offset);
+    return "acked";
+  });
+}
+
+/** Gives each delivery back: an attempt that failed. Said twice, it counts once. */
+export function nack(
+  backlog: Backlog,
+  { refs, delayMs, deadLetter, reason }: NackCall,
+  settings: SubscriptionSettings,
+  moment: Moment,
+): SettleStatus[] {
+  const note = { at: moment.now, error: reason ?? "nacked" };
+  const failure = { note, ...(delayMs !== undefined && { delayMs }), ...(deadLetter && { deadLetter }) };
+  // The last of a lane first: what the failure of an earlier one gives back un-attempted is nacked by then.
+  const statuses = new Map<LeaseRef, SettleStatus>();
+  for (const ref of [...refs].sort((a, b) => b.offset - a.offset)) {
+    const delivery = backlog.deliveries.get(ref.offset);
+    if (delivery?.state === "leased" && delivery.leaseId === ref.leaseId) {
+      statuses.set(ref, fail(backlog, delivery, failure, settings, moment));
+    } else {
+      const repeated = delivery?.state === "waiting" && delivery.lastLeaseId === ref.leaseId;
+      statuses.set(ref, repeated ? "released" : "lease-lost");
+    }
+  }
+  return refs.map((ref) => statuses.get(ref) ?? "lease-lost");
+}
+
+/** Moves the ack deadline of each delivery that is still leased by its ref. */
+export function extend(backlog: Backlog, refs: readonly LeaseRef[], deadlineAt: number): SettleStatus[] {
+  const live = refs.map(({ offset, leaseId }) => {
+    const delivery = backlog.deliveries.get(offset);
+    return delivery?.state === "leased" && delivery.leaseId === leaseId;
+  });
+  backlog.moveDeadline(
+    refs.filter((_, i) => live[i]).map(({ offset }) => offset),
+    deadlineAt,
+  );
+  return live.map((isLive) => (isLive ? "extended" : "lease-lost"));
+}
+
+/** Takes a dispatcher's report. Answers whether the lease still holds anything. */
+export function report(
+  backlog: Backlog,
+  call: ReportCall,
+  settings: SubscriptionSettings,
+  moment: Moment,
+): boolean {
+  for (const outcome of [...call.outcomes].sort((a, b) => b.offset - a.offset)) {
+    applyOutcome(backlog, call.leaseId, outcome, settings, moment);
+  }
+  const left = leasedBy(backlog, call.leaseId);
+  if (call.done) for (const delivery of left) backlog.put(giveBack(delivery, moment.now));
+  else if (call.extendMs !== undefined) {
+    backlog.moveDeadline(
+      left.map(({ offset }) => offset),
+      moment.now + call.extendMs,
+    );
+  }
+  return left.length > 0;
+}
+
+function applyOutcome(
+  backlog: Backlog,
+  leaseId: string,
+  outcome: DispatchOutcome,
+  settings: SubscriptionSettings,
+  moment: Moment,
+): void {
+  const delivery = backlog.deliveries.get(outcome.offset);
+  if (outcome.result === "delivered") {
+    if (mayAck(delivery, leaseId)) settle(backlog, outcome.offset);
+    return;
+  }
+  if (delivery?.state !== "leased" || delivery.leaseId !== leaseId) return;
+  if (outcome.result === "unsent") {
+    giveBackAfter(backlog, delivery, moment.now);
+    backlog.put(giveBack(delivery, moment.now + outcome.delayMs));
+    return;
+  }
+  const delay = outcome.retryAfterMs === undefined ? {} : { delayMs: outcome.retryAfterMs };
+  fail(backlog, delivery, { note: outcome.note, ...delay }, settings, moment);
+}
+
+/** Ends the leases whose deadline has passed, up to `max` deliveries: each is an attempt that failed. */
+export function expireLeases(
+  backlog: Backlog,
+  settings: SubscriptionSettings,
+  moment: Moment,
+  max: number,
+): number {
+  let expired = 0;
+  for (const lease of [...backlog.leases].filter(({ deadlineAt }) => deadlineAt <= moment.now)) {
+    for (const offset of [...lease.offsets].sort((a, b) => a - b)) {
+      const delivery = backlog.deliveries.get(offset);
+      if (delivery?.state !== "leased" || expired >= max) continue;
+      fail(
+        backlog,
+        delivery,
+        { note: { at: moment.now, error: "the ack deadline passed" } },
+        settings,
+        moment,
+      );
+      expired += 1;
+    }
+  }
+  return expired;
+}
+
+/** The deliveries that a lease still holds, in order. */
+export function leasedBy(backlog: Backlog, leaseId: string): Leased[] {
+  return [...backlog.leases]
+    .filter(({ id }: Lease) => id === leaseId)
+    .flatMap(({ offsets }) => [...offsets])
+    .sort((a, b) => a - b)
+    .map((offset) => backlog.deliveries.get(offset))
+    .filter((delivery) => delivery?.state === "leased");
+}
+
+function settle(backlog: Backlog, offset: number): void {
+  backlog.remove(offset);
+  backlog.counters.settled += 1;
+}
+
+function fail(
+  backlog: Backlog,
+  delivery: Leased,
+  failure: Failure,
+  settings: SubscriptionSettings,
+  { now, jitter }: Moment,
+): SettleStatus {
+  giveBackAfter(backlog, delivery, now);
+  const ended = release(delivery, failure, settings.retry, settings.onExhausted, { now, jitter: jitter() });
+  backlog.put(ended);
+  return ended.state === "dying" ? "dead" : "released";
+}
+
+/** Gives back, un-attempted, what stands after `delivery` in its lane and its lease. */
+function giveBackAfter(backlog: Backlog, delivery: Leased, now: number): void {
+  if (delivery.orderingKey === undefined) return;
+  for (const later of leasedBy(backlog, delivery.leaseId)) {
+    if (later.orderingKey !== delivery.orderingKey || later.offset <= delivery.offset) continue;
+    backlog.put(giveBack(later, now));
+  }
+}

@@ -1,0 +1,383 @@
+// The SQL of one partition of a subscription: one state row (progress, counters, open leases), and rows only
+// for what is not as usual: retries, lanes with followers, dead letters. Takes no decisions.
+
+import type { AttemptNote, DeadLetter, DeadLetterReason, SubscriptionProvision } from "../calls";
+import type { SubscriptionSettings } from "../settings";
+import { isMigrated, migrate } from "../sql/migrate";
+import {
+  type Backlog,
+  type Changes,
+  type Counters,
+  type Lease,
+  laneRow,
+  newCounters,
+  type Snapshot,
+} from "./backlog";
+import { type Death, type Delivery, firstLease, type Leased } from "./delivery";
+
+const MIGRATIONS = [
+  [
+    `CREATE TABLE subscription (id INTEGER PRIMARY KEY CHECK (id = 1), identity TEXT NOT NULL, settings TEXT NOT NULL,
+       version INTEGER NOT NULL, deleted INTEGER NOT NULL) STRICT`,
+    `CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, counters TEXT NOT NULL,
+       leases TEXT NOT NULL) STRICT`,
+    `CREATE TABLE waiting (offset INTEGER PRIMARY KEY, ordering_key TEXT, attempts INTEGER NOT NULL,
+       available_at INTEGER NOT NULL, last_lease_id TEXT, history TEXT NOT NULL, death TEXT, record BLOB) STRICT`,
+    `CREATE TABLE lanes (key TEXT PRIMARY KEY, followers INTEGER NOT NULL, followers_from INTEGER NOT NULL)
+       STRICT, WITHOUT ROWID`,
+    `CREATE TABLE dead_letters (offset INTEGER PRIMARY KEY, ordering_key TEXT, parks INTEGER NOT NULL,
+       died_at INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT, attempts INTEGER NOT NULL, history TEXT NOT NULL,
+       record BLOB) STRICT`,
+  ],
+];
+
+export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> & Readonly<{ deleted: boolean }>;
+/** A dead letter with what its lane needs to know. */
+export type BuriedRow = DeadLetter & Readonly<{ orderingKey?: string }>;
+
+type WaitingRow = {
+  offset: number;
+  ordering_key: string | null;
+  attempts: number;
+  available_at: number;
+  last_lease_id: string | null;
+  history: string;
+  death: string | null;
+};
+type DeadRow = {
+  offset: number;
+  ordering_key: string | null;
+  died_at: number;
+  reason: DeadLetterReason;
+  detail: string | null;
+  attempts: number;
+  history: string;
+  record: ArrayBuffer | null;
+};
+/** A run of leased offsets as stored: first, count, ordering key. */
+type StoredRun = [first: number, count: number, key?: string];
+type StoredLease = { id: string; deadlineAt: number; runs: StoredRun[] };
+
+export class SubscriptionStore {
+  private readonly sql: SqlStorage;
+  /** Offsets that have a row in `waiting`, and lanes that have one: so that nothing is deleted in vain. */
+  private waitingRows = new Set<number>();
+  private laneRows = new Set<string>();
+
+  constructor(private readonly storage: DurableObjectStorage) {
+    this.sql = storage.sql;
+    if (isMigrated(storage)) migrate(storage, MIGRATIONS);
+  }
+
+  transaction<T>(change: () => T): T {
+    return this.storage.transactionSync(change);
+  }
+
+  get bytes(): number {
+    return this.sql.databaseSize;
+  }
+
+  // ── the subscription itself ────────────────────────────────────────────────────────────────────────
+
+  /** The subscription's own row; undefined when it was never provisioned. */
+  subscription(): SubscriptionRow | undefined {
+    if (!isMigrated(this.storage)) return undefined;
+    const [row] = this.sql
+      .exec<{ identity: string; settings: string; version: number; deleted: number }>(
+        "SELECT identity, settings, version, deleted FROM subscription WHERE id = 1",
+      )
+      .toArray();
+    if (!row) return undefined;
+    const settings = JSON.parse(row.settings) as SubscriptionSettings;
+    return { ...JSON.parse(row.identity), settings, version: row.version, deleted: row.deleted === 1 };
+  }
+
+  create({ settings, version, startOffset, ...identity }: SubscriptionProvision): void {
+    migrate(this.storage, MIGRATIONS);
+    this.sql.exec(
+      "INSERT INTO subscription VALUES (1, ?1, ?2, ?3, 0)",
+      JSON.stringify(identity),
+      JSON.stringify(settings),
+      version,
+    );
+    this.sql.exec(
+      "INSERT INTO state VALUES (1, ?1, ?2, '[]')",
+      startOffset,
+      JSON.stringify(newCounters(startOffset)),
+    );
+  }
+
+  configure(settings: SubscriptionSettings, version: number): void {
+    this.sql.exec(
+      "UPDATE subscription SET settings = ?1, version = ?2 WHERE id = 1",
+      JSON.stringify(settings),
+      version,
+    );
+  }
+
+  /** Deletes everything but the subscription's row, which stays as a tombstone, its secrets blanked. */
+  bury(): void {
+    for (const table of ["state", "waiting", "lanes", "dead_letters"]) this.sql.exec(`DROP TABLE ${table}`);
+    this.sql.exec("UPDATE subscription SET deleted = 1, settings = '{}' WHERE id = 1");
+  }
+
+  // ── what is in hand ────────────────────────────────────────────────────────────────────────────────
+
+  load(): Snapshot {
+    const state = this.sql
+      .exec<{ counters: string; leases: string }>("SELECT counters, leases FROM state WHERE id = 1")
+      .one();
+    const stored = JSON.parse(state.leases) as StoredLease[];
+    const rows = this.sql
+      .exec<WaitingRow>(
+        "SELECT offset, ordering_key, attempts, available_at, last_lease_id, history, death FROM waiting",
+      )
+      .toArray();
+    const lanes = this.sql
+      .exec<{ key: string; followers: number; followersFrom: number }>(
+        "SELECT key, followers, followers_from AS followersFrom FROM lanes",
+      )
+      .toArray();
+    this.waitingRows = new Set(rows.map(({ offset }) => offset));
+    this.laneRows = new Set(lanes.map(({ key }) => key));
+    const { leases, leased } = fromStoredLeases(stored);
+    for (const row of rows) leased.set(row.offset, toDelivery(row, leased.get(row.offset)));
+    return {
+      counters: JSON.parse(state.counters) as Counters,
+      leases,
+      deliveries: [...leased.values()],
+      lanes,
+      parked: this.parked(),
+    };
+  }
+
+  private parked(): { key: string; offset: number }[] {
+    return this.sql
+      .exec<{ key: string; offset: number }>(
+        "SELECT ordering_key AS key, offset FROM dead_letters WHERE parks = 1 AND ordering_key IS NOT NULL",
+      )
+      .toArray();
+  }
+
+  /** Writes just what changed. */
+  save(backlog: Backlog, changes: Changes): void {
+    if (!changes.state) return;
+    for (const [offset, grave] of changes.buried) {
+      if (!changes.unburied.has(offset)) this.insertDead(offset, grave);
+    }
+    // A redriven delivery takes its message with it: the log may no longer have it.
+    const records = this.unbury(changes.unburied);
+    this.saveDeliveries(backlog, changes.deliveries, records);
+    this.saveLanes(backlog, changes.lanes);
+    this.sql.exec(
+      "UPDATE state SET next_offset = ?1, counters = ?2, leases = ?3 WHERE id = 1",
+      backlog.counters.nextOffset,
+      JSON.stringify(backlog.counters),
+      JSON.stringify(toStoredLeases(backlog)),
+    );
+  }
+
+  private saveDeliveries(
+    backlog: Backlog,
+    offsets: ReadonlySet<number>,
+    records: ReadonlyMap<number, ArrayBuffer | null>,
+  ): void {
+    const gone: number[] = [];
+    const rows: WaitingRow[] = [];
+    for (const offset of offsets) {
+      const delivery = backlog.deliveries.get(offset);
+      // A lease changes no row: the state row tells who holds it, until it is released or settled.
+      if (delivery && delivery.state !== "leased") rows.push(toRow(delivery));
+      else if (!delivery && this.waitingRows.delete(offset)) gone.push(offset);
+    }
+    if (gone.length > 0) {
+      this.sql.exec(
+        "DELETE FROM waiting WHERE offset IN (SELECT value FROM json_each(?1))",
+        JSON.stringify(gone),
+      );
+    }
+    if (rows.length === 0) return;
+    this.sql.exec(
+      `INSERT INTO waiting (offset, ordering_key, attempts, available_at, last_lease_id, history, death)
+       SELECT value->>'offset', value->>'ordering_key', value->>'attempts', value->>'available_at',
+         value->>'last_lease_id', value->>'history', value->>'death' FROM json_each(?1) WHERE true
+       ON CONFLICT (offset) DO UPDATE SET attempts = excluded.attempts, available_at = excluded.available_at,
+         last_lease_id = excluded.last_lease_id, history = excluded.history, death = excluded.death`,
+      JSON.stringify(rows),
+    );
+    for (const { offset } of rows) {
+      this.waitingRows.add(offset);
+      const record = records.get(offset);
+      if (record) this.sql.exec("UPDATE waiting SET record = ?1 WHERE offset = ?2", record, offset);
+    }
+  }
+
+  private saveLanes(backlog: Backlog, keys: ReadonlySet<string>): void {
+    for (const key of keys) {
+      const row = laneRow(backlog.lanes.get(key));
+      if (row) {
+        this.sql.exec(
+          `INSERT INTO lanes VALUES (?1, ?2, ?3)
+           ON CONFLICT (key) DO UPDATE SET followers = ?2, followers_from = ?3`,
+          key,
+          row.followers,
+          row.followersFrom,
+        );
+        this.laneRows.add(key);
+      } else if (this.laneRows.delete(key)) {
+        this.sql.exec("DELETE FROM lanes WHERE key = ?1", key);
+      }
+    }
+  }
+
+  /** The message a redriven delivery carries with it, if it does. By primary key. */
+  carriedRecord(offset: number): Uint8Array | undefined {
+    if (!this.waitingRows.has(offset)) return undefined;
+    const [row] = this.sql
+      .exec<{ record: ArrayBuffer | null }>("SELECT record FROM waiting WHERE offset = ?1", offset)
+      .toArray();
+    return row?.record ? new Uint8Array(row.record) : undefined;
+  }
+
+  // ── dead letters ───────────────────────────────────────────────────────────────────────────────────
+
+  private insertDead(
+    offset: number,
+    {
+      dying,
+      record,
+      parks,
+    }: {
+      dying: { orderingKey?: string; attempts: number; history: readonly AttemptNote[]; death: Death };
+      record: Uint8Array | undefined;
+      parks: boolean;
+    },
+  ): void {
+    this.sql.exec(
+      "INSERT OR REPLACE INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+      offset,
+      dying.orderingKey ?? null,
+      parks ? 1 : 0,
+      dying.death.diedAt,
+      dying.death.reason,
+      dying.death.detail ?? null,
+      dying.attempts,
+      JSON.stringify(dying.history),
+      record ?? null,
+    );
+  }
+
+  private unbury(offsets: ReadonlySet<number>): Map<number, ArrayBuffer | null> {
+    const records = new Map<number, ArrayBuffer | null>();
+    for (const offset of offsets) {
+      const [row] = this.sql
+        .exec<{ record: ArrayBuffer | null }>("SELECT record FROM dead_letters WHERE offset = ?1", offset)
+        .toArray();
+      records.set(offset, row?.record ?? null);
+      this.sql.exec("DELETE FROM dead_letters WHERE offset = ?1", offset);
+    }
+    return records;
+  }
+
+  /** Dead letters past `after`, by primary key, up to `maxBytes` of messages but at least one. */
+  deadLetters(after: number, limit: number, maxBytes: number): BuriedRow[] {
+    const letters: BuriedRow[] = [];
+    let bytes = 0;
+    const cursor = this.sql.exec<DeadRow>(
+      `SELECT offset, ordering_key, died_at, reason, detail, attempts, history, record FROM dead_letters
+       WHERE offset > ?1 ORDER BY offset LIMIT ?2`,
+      after,
+      limit,
+    );
+    for (const row of cursor) {
+      bytes += row.record?.byteLength ?? 0;
+      if (letters.length > 0 && bytes > maxBytes) break;
+      letters.push(toDeadLetter(row));
+    }
+    return letters;
+  }
+
+  /** Those of `offsets` that are dead, or the oldest `limit`: without their messages. */
+  dead(selection: { offsets: readonly number[] } | { limit: number }): BuriedRow[] {
+    const columns = "offset, ordering_key, died_at, reason, detail, attempts, history, NULL AS record";
+    const cursor =
+      "offsets" in selection
+        ? this.sql.exec<DeadRow>(
+            `SELECT ${columns} FROM dead_letters WHERE offset IN (SELECT value FROM json_each(?1)) ORDER BY offset`,
+            JSON.stringify(selection.offsets),
+          )
+        : this.sql.exec<DeadRow>(
+            `SELECT ${columns} FROM dead_letters ORDER BY offset LIMIT ?1`,
+            selection.limit,
+          );
+    return cursor.toArray().map(toDeadLetter);
+  }
+}
+
+// ── rows and values ──────────────────────────────────────────────────────────────────────────────────
+
+function toRow(delivery: Exclude<Delivery, Leased>): WaitingRow {
+  return {
+    offset: delivery.offset,
+    ordering_key: delivery.orderingKey ?? null,
+    attempts: delivery.attempts,
+    available_at: delivery.state === "waiting" ? delivery.availableAt : 0,
+    last_lease_id: delivery.state === "waiting" ? (delivery.lastLeaseId ?? null) : null,
+    history: JSON.stringify(delivery.history),
+    death: delivery.state === "dying" ? JSON.stringify(delivery.death) : null,
+  };
+}
+
+function toDelivery(row: WaitingRow, leased: Delivery | undefined): Delivery {
+  const common = {
+    offset: row.offset,
+    attempts: row.attempts,
+    history: JSON.parse(row.history) as AttemptNote[],
+    ...(row.ordering_key !== null && { orderingKey: row.ordering_key }),
+  };
+  if (leased?.state === "leased") return { ...common, state: "leased", leaseId: leased.leaseId };
+  if (row.death !== null) return { ...common, state: "dying", death: JSON.parse(row.death) as Death };
+  const last = row.last_lease_id === null ? {} : { lastLeaseId: row.last_lease_id };
+  return { ...common, state: "waiting", availableAt: row.available_at, ...last };
+}
+
+function toDeadLetter(row: DeadRow): BuriedRow {
+  return {
+    offset: row.offset,
+    diedAt: row.died_at,
+    reason: row.reason,
+    attempts: row.attempts,
+    history: JSON.parse(row.history) as AttemptNote[],
+    ...(row.ordering_key !== null && { orderingKey: row.ordering_key }),
+    ...(row.detail !== null && { detail: row.detail }),
+    ...(row.record !== null && { record: new Uint8Array(row.record) }),
+  };
+}
+
+function toStoredLeases(backlog: Backlog): StoredLease[] {
+  return [...backlog.leases].map(({ id, deadlineAt, offsets }) => {
+    const runs: StoredRun[] = [];
+    for (const offset of [...offsets].sort((a, b) => a - b)) {
+      const key = backlog.deliveries.get(offset)?.orderingKey;
+      const last = runs.at(-1);
+      if (last && last[0] + last[1] === offset && last[2] === key) last[1] += 1;
+      else runs.push(key === undefined ? [offset, 1] : [offset, 1, key]);
+    }
+    return { id, deadlineAt, runs };
+  });
+}
+
+function fromStoredLeases(stored: readonly StoredLease[]) {
+  const leased = new Map<number, Delivery>();
+  const leases: Lease[] = stored.map(({ id, deadlineAt, runs }) => {
+    const offsets = new Set<number>();
+    for (const [first, count, key] of runs) {
+      for (let offset = first; offset < first + count; offset++) {
+        offsets.add(offset);
+        leased.set(offset, firstLease(offset, key, id));
+      }
+    }
+    return { id, deadlineAt, offsets };
+  });
+  return { leases, leased };
+}
