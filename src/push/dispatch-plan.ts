@@ -1,11 +1,13 @@
-// What a dispatch may send next. Messages of one ordering key form a lane: one request at a time, in order.
+// What a dispatch may send next, and what has become of the rest. Messages of one ordering key form a lane: one
+// request at a time, in order. A parcel is what one request carries.
 //
-//   pending ──takeParcel──▶ in a request ──settleParcel──▶ delivered | failed | behind
-//      └──────────── breakLanes: given back behind what was not delivered ───────┘
+//   pending ──takeParcel──▶ in a request ──settleParcel──▶ delivered | failed | unsent (behind a failure)
+//      ├────────────────────────── giveBack ─────────────▶ unsent, with all behind it in its lane
+//      └────────────────────────── skipDone ─────────────▶ delivered before, by an earlier dispatch
 //
 // Every function is pure: it takes a plan and answers the next one.
 
-import type { LeaseAnswer } from "../calls";
+import type { AttemptNote, DispatchOutcome, LeaseAnswer } from "../calls";
 import type { Message } from "../message";
 import { unpackRecords } from "../record-batch";
 
@@ -13,19 +15,24 @@ import { unpackRecords } from "../record-batch";
 export type Item = Readonly<{ offset: number; attempt: number; message: Message }>;
 
 export type Plan = Readonly<{
-  /** Not sent yet, in the order of their offsets. */
+  /** Not sent yet, in the order of the lease. */
   pending: readonly Item[];
   /** Ordering keys with a request under way. */
   busy: ReadonlySet<string>;
+  /** What has become of deliveries and is not reported yet, in the order it happened. */
+  outcomes: readonly DispatchOutcome[];
 }>;
 
-export type Settled = Readonly<{
-  plan: Plan;
-  delivered: readonly Item[];
-  failed: readonly Item[];
-  /** Given back, because an earlier message of their lane was not delivered. */
-  behind: readonly Item[];
-}>;
+/** For each message id that a batch endpoint named as failed, its reason. */
+export type Failures = ReadonlyMap<string, string>;
+
+/** How one request was answered. `failures` are messages that a 2xx did not acknowledge. */
+export type WebhookAnswer = Readonly<
+  | { delivered: true; status: number; at: number; latencyMs: number; failures: Failures }
+  | { delivered: false; note: AttemptNote; retryAfterMs?: number; gone: boolean }
+>;
+
+const BEHIND = "behind a failed delivery of its ordering key";
 
 /** The leased deliveries with their messages. */
 export function leasedItems({ deliveries, records }: LeaseAnswer): readonly Item[] {
@@ -39,72 +46,104 @@ export function leasedItems({ deliveries, records }: LeaseAnswer): readonly Item
 
 /** A plan to send `items`. */
 export function planOf(items: readonly Item[]): Plan {
-  return { pending: items, busy: new Set() };
+  return { pending: items, busy: new Set(), outcomes: [] };
 }
 
 /**
- * The next parcel: up to `max` messages whose lanes are free, the oldest first. It is empty when nothing can be
- * sent until a request under way has ended. A parcel may hold a run of one lane, in order.
+ * The next parcel: up to `max` messages whose lanes are free, the first leased first. It is empty when nothing can
+ * be sent until a request under way has ended. A parcel may hold a run of one lane, in order.
  */
 export function takeParcel(plan: Plan, max: number): Readonly<{ parcel: readonly Item[]; plan: Plan }> {
   const parcel: Item[] = [];
-  const rest: Item[] = [];
-  const skipped = new Set(plan.busy);
+  const pending: Item[] = [];
+  const passed = new Set(plan.busy);
   for (const item of plan.pending) {
     const { orderingKey } = item.message;
-    const isFree = orderingKey === undefined || !skipped.has(orderingKey);
+    const isFree = orderingKey === undefined || !passed.has(orderingKey);
     if (isFree && parcel.length < max) {
       parcel.push(item);
     } else {
-      rest.push(item);
-      if (orderingKey !== undefined) skipped.add(orderingKey);
+      pending.push(item);
+      if (orderingKey !== undefined) passed.add(orderingKey);
     }
   }
-  return { parcel, plan: { pending: rest, busy: new Set([...plan.busy, ...lanesOf(parcel)]) } };
+  return { parcel, plan: { ...plan, pending, busy: new Set([...plan.busy, ...lanesOf(parcel)]) } };
 }
 
 /**
- * Ends a parcel. In each lane the first failure gives back all after it: sent beside it or not, they must not
- * overtake it.
+ * Ends a parcel. In each lane the first failure gives back all after it, also what was sent beside it: nothing
+ * may overtake it, and only its attempt counts.
  */
-export function settleParcel(
-  plan: Plan,
-  parcel: readonly Item[],
-  failedOffsets: ReadonlySet<number>,
-): Settled {
-  const delivered: Item[] = [];
+export function settleParcel(plan: Plan, parcel: readonly Item[], answer: WebhookAnswer): Plan {
+  const outcomes: DispatchOutcome[] = [];
   const failed: Item[] = [];
-  const behind: Item[] = [];
   const broken = new Set<string>();
   for (const item of parcel) {
-    const { orderingKey } = item.message;
-    if (orderingKey !== undefined && broken.has(orderingKey)) behind.push(item);
-    else if (!failedOffsets.has(item.offset)) delivered.push(item);
-    else {
+    const { offset, message } = item;
+    if (message.orderingKey !== undefined && broken.has(message.orderingKey)) {
+      outcomes.push(behind(item));
+    } else if (isAcknowledged(item, answer)) {
+      outcomes.push({ offset, result: "delivered" });
+    } else {
+      outcomes.push(failure(item, answer));
       failed.push(item);
-      if (orderingKey !== undefined) broken.add(orderingKey);
+      if (message.orderingKey !== undefined) broken.add(message.orderingKey);
     }
   }
-  const freed = lanesOf(parcel);
-  const left = breakLanes(
-    { ...plan, busy: new Set([...plan.busy].filter((key) => !freed.has(key))) },
-    failed,
-  );
-  return { plan: left.plan, delivered, failed, behind: [...behind, ...left.behind] };
+  const ended = lanesOf(parcel);
+  const busy = new Set([...plan.busy].filter((key) => !ended.has(key)));
+  return breakLanes({ ...plan, busy, outcomes: [...plan.outcomes, ...outcomes] }, failed);
 }
 
-/** Takes out of the plan whatever is behind `items` in their lanes. */
-export function breakLanes(
-  plan: Plan,
-  items: readonly Item[],
-): Readonly<{ plan: Plan; behind: readonly Item[] }> {
+/** Whether the answer says of this message that it was processed. */
+export function isAcknowledged({ message }: Item, answer: WebhookAnswer): boolean {
+  return answer.delivered && !answer.failures.has(message.id);
+}
+
+/** Gives items back unsent, wherever they were, and what is behind them in their lanes. */
+export function giveBack(plan: Plan, items: readonly Item[], delayMs: number, reason: string): Plan {
+  const given = new Set(items);
+  const outcomes = items.map(({ offset }) => ({ offset, result: "unsent" as const, delayMs, reason }));
+  const left = { ...plan, pending: plan.pending.filter((item) => !given.has(item)) };
+  return breakLanes({ ...left, outcomes: [...plan.outcomes, ...outcomes] }, items);
+}
+
+/** Settles a pending item that an earlier dispatch has delivered: it is not sent again. */
+export function skipDone(plan: Plan, done: Item): Plan {
+  const pending = plan.pending.filter((item) => item !== done);
+  return { ...plan, pending, outcomes: [...plan.outcomes, { offset: done.offset, result: "delivered" }] };
+}
+
+/** Forgets the first `count` outcomes: they were reported. */
+export function reported(plan: Plan, count: number): Plan {
+  return { ...plan, outcomes: plan.outcomes.slice(count) };
+}
+
+/** Gives back whatever is behind `items` in their lanes. */
+function breakLanes(plan: Plan, items: readonly Item[]): Plan {
   const broken = lanesOf(items);
+  if (broken.size === 0) return plan;
   const isBehind = ({ message }: Item) =>
     message.orderingKey !== undefined && broken.has(message.orderingKey);
   return {
-    plan: { ...plan, pending: plan.pending.filter((item) => !isBehind(item)) },
-    behind: plan.pending.filter(isBehind),
+    ...plan,
+    pending: plan.pending.filter((item) => !isBehind(item)),
+    outcomes: [...plan.outcomes, ...plan.pending.filter(isBehind).map(behind)],
   };
+}
+
+function behind({ offset }: Item): DispatchOutcome {
+  return { offset, result: "unsent", delayMs: 0, reason: BEHIND };
+}
+
+function failure({ offset, message }: Item, answer: WebhookAnswer): DispatchOutcome {
+  if (!answer.delivered) {
+    const { note, retryAfterMs } = answer;
+    return { offset, result: "failed", note, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  }
+  const { at, status, latencyMs, failures } = answer;
+  const error = failures.get(message.id);
+  return { offset, result: "failed", note: { at, status, latencyMs, ...(error !== undefined && { error }) } };
 }
 
 function lanesOf(items: readonly Item[]): Set<string> {

@@ -6,12 +6,9 @@
 
 import { limits } from "../limits";
 import { messageJson } from "../message-json";
-import type { Item } from "./dispatch-plan";
+import type { Failures, Item } from "./dispatch-plan";
 
 export const BATCH_CONTENT_TYPE = "application/vnd.pennypost.batch+json";
-
-/** For each id the endpoint named as failed, its reason. */
-export type Failures = ReadonlyMap<string, string>;
 
 /** The body of a batch request. */
 export function batchBody(partition: number, items: readonly Item[]): string {
@@ -44,13 +41,13 @@ export function batchFailures(
 /** Any JSON is a fine answer, unless it has a `failed` that is not a list of ids. */
 function namedFailures(json: unknown): readonly (readonly [string, string])[] | undefined {
   if (json === undefined) return undefined;
-  if (!isRecord(json) || json["failed"] === undefined) return [];
-  if (!Array.isArray(json["failed"])) return undefined;
+  if (!isRecord(json) || json.failed === undefined) return [];
+  if (!Array.isArray(json.failed)) return undefined;
   const named: [string, string][] = [];
-  for (const entry of json["failed"] as unknown[]) {
-    if (!isRecord(entry) || typeof entry["id"] !== "string") return undefined;
-    const reason = typeof entry["reason"] === "string" ? entry["reason"] : "named as failed by the endpoint";
-    named.push([entry["id"], reason.slice(0, limits.responseKeptLength).toWellFormed()]);
+  for (const entry of json.failed as unknown[]) {
+    if (!isRecord(entry) || typeof entry.id !== "string") return undefined;
+    const reason = typeof entry.reason === "string" ? entry.reason : "named as failed by the endpoint";
+    named.push([entry.id, reason.slice(0, limits.responseKeptLength).toWellFormed()]);
   }
   return named;
 }

@@ -48,7 +48,7 @@ export function messageHeaders(
   list["pennypost-attempt"] = String(attempt);
   if (orderingKey !== undefined) list["pennypost-ordering-key"] = headerSafe(orderingKey);
   if (subject !== undefined) list["pennypost-subject"] = headerSafe(subject);
-  if (traceparent !== undefined) list["traceparent"] = headerSafe(traceparent);
+  if (traceparent !== undefined) list.traceparent = headerSafe(traceparent);
   return list;
 }
 

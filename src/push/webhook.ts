@@ -1,0 +1,167 @@
+// One webhook request: made from a parcel of messages, sent, and its answer judged. An endpoint's fault is an
+// answer here, never a throw: a refused connection, a timeout and a 500 all end one attempt.
+
+import { limits } from "../limits";
+import type { Runtime } from "../runtime";
+import type { PushSettings } from "../settings";
+import type { Failures, Item, WebhookAnswer } from "./dispatch-plan";
+import { retryAfterMs } from "./retry-after";
+import { batchId, sign } from "./signature";
+import { BATCH_CONTENT_TYPE, batchBody, batchComposition, batchFailures } from "./webhook-batch";
+import {
+  batchHeaders,
+  type HeaderList,
+  messageHeaders,
+  type Origin,
+  withEndpointHeaders,
+} from "./webhook-headers";
+
+/** What a request needs of the platform. */
+export type Wire = Readonly<{
+  runtime: Runtime;
+  fetch(url: string, init: RequestInit): Promise<Response>;
+  /** A signal that aborts after so long. */
+  timeout(ms: number): AbortSignal;
+}>;
+
+/** Where requests go, signed with what. */
+export type Endpoint = Readonly<{
+  origin: Origin;
+  push: PushSettings;
+  keys: readonly CryptoKey[];
+  /** `Retry-After` cannot ask for less than the subscription's own least delay. */
+  minRetryMs: number;
+}>;
+
+type Content = Readonly<{ id: string; headers: HeaderList; body: Uint8Array }>;
+type Body = Readonly<{ text: string; whole: boolean }>;
+
+const NO_FAILURES: Failures = new Map();
+const utf8 = new TextEncoder();
+
+/** Sends one parcel, and says how it fared. */
+export async function sendWebhook(
+  wire: Wire,
+  endpoint: Endpoint,
+  parcel: readonly Item[],
+): Promise<WebhookAnswer> {
+  const at = wire.runtime.now();
+  try {
+    const request = await webhookRequest(endpoint, parcel, Math.floor(at / 1000));
+    const response = await wire.fetch(endpoint.push.url, {
+      ...request,
+      // A redirect could lead anywhere, also where checkEndpointUrl would not: it is an answer, and a failure.
+      redirect: "manual",
+      // Covers the headers and the body: reading is aborted too.
+      signal: wire.timeout(endpoint.push.timeoutMs),
+    });
+    return await judge(wire, endpoint, parcel, response, at);
+  } catch (error) {
+    const latencyMs = wire.runtime.now() - at;
+    const note = { at, error: describeFault(error, endpoint.push), latencyMs };
+    return { delivered: false, note, gone: false };
+  }
+}
+
+/** The method, headers and body of the request, signed as of `timestamp` (in seconds). */
+export async function webhookRequest(
+  { origin, push, keys }: Endpoint,
+  parcel: readonly Item[],
+  timestamp: number,
+): Promise<Readonly<{ method: "POST"; headers: HeaderList; body: Uint8Array }>> {
+  const { id, headers, body } = await contentOf(origin, push, parcel);
+  const signature = await sign(keys, { id, timestamp, body });
+  const signed = {
+    ...withEndpointHeaders(headers, push.headers),
+    "webhook-id": id,
+    "webhook-timestamp": String(timestamp),
+    ...(signature !== "" && { "webhook-signature": signature }),
+  };
+  return { method: "POST", headers: signed, body };
+}
+
+/** One message goes as its own bytes; an endpoint that takes batches always gets the JSON of a batch. */
+async function contentOf(origin: Origin, push: PushSettings, parcel: readonly Item[]): Promise<Content> {
+  const [only] = parcel;
+  if (push.batchMaxMessages <= 1 && only !== undefined) {
+    return { id: only.message.id, headers: messageHeaders(origin, only), body: only.message.body };
+  }
+  return {
+    id: await batchId(batchComposition(origin.partition, parcel)),
+    headers: batchHeaders(origin, BATCH_CONTENT_TYPE),
+    body: utf8.encode(batchBody(origin.partition, parcel)),
+  };
+}
+
+async function judge(
+  wire: Wire,
+  endpoint: Endpoint,
+  parcel: readonly Item[],
+  response: Response,
+  at: number,
+): Promise<WebhookAnswer> {
+  const { status } = response;
+  const isBatch = endpoint.push.batchMaxMessages > 1;
+  const body = await readBody(
+    response,
+    isBatch && response.ok ? limits.batchAnswerBytes : limits.responseBytes,
+  );
+  const now = wire.runtime.now();
+  const latencyMs = now - at;
+  if (!response.ok) {
+    const bounds = { now, minMs: endpoint.minRetryMs, maxMs: limits.maxRetryAfterMs };
+    const wait = retryAfterMs(response.headers.get("retry-after"), bounds);
+    const note = { at, status, error: describeAnswer(response, body), latencyMs };
+    return {
+      delivered: false,
+      note,
+      gone: status === 410,
+      ...(wait !== undefined && { retryAfterMs: wait }),
+    };
+  }
+  const contentType = response.headers.get("content-type");
+  const failures = isBatch ? batchFailures({ contentType, ...body }, parcel) : NO_FAILURES;
+  if (failures) return { delivered: true, status, at, latencyMs, failures };
+  const note = { at, status, error: "its answer about the batch cannot be understood", latencyMs };
+  return { delivered: false, note, gone: false };
+}
+
+/**
+ * Reads at most `maxBytes` of a body and cancels the rest. A body that breaks off is read as far as it came: by
+ * its status the endpoint has answered.
+ */
+async function readBody(response: Response, maxBytes: number): Promise<Body> {
+  const reader = response.body?.getReader();
+  if (reader === undefined) return { text: "", whole: true };
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return { text: text + decoder.decode(), whole: true };
+      const chunk = value.subarray(0, maxBytes - bytes);
+      text += decoder.decode(chunk, { stream: true });
+      bytes += value.byteLength;
+      if (bytes > maxBytes) break;
+    }
+  } catch {
+    return { text, whole: false };
+  }
+  await reader.cancel().catch(() => undefined);
+  return { text, whole: false };
+}
+
+function describeAnswer(response: Response, { text }: Body): string {
+  if (response.status >= 300 && response.status < 400) return "redirects are not followed";
+  if (text.trim() === "") return `the endpoint answered ${response.status}`;
+  return text.slice(0, limits.responseKeptLength).toWellFormed();
+}
+
+/** A fault in a person's words. The platform's own may quote the URL, and with it a secret in its query. */
+function describeFault(error: unknown, { timeoutMs }: PushSettings): string {
+  const { name, message } = error instanceof Error ? error : new Error(String(error));
+  if (name === "TimeoutError" || name === "AbortError") return `no answer within ${timeoutMs} ms`;
+  if (message === "" || message.includes("://")) return "the request could not be made";
+  return `no answer: ${message}`.slice(0, limits.responseKeptLength).toWellFormed();
+}
