@@ -1,0 +1,95 @@
+// A whole broker under `wrangler dev`, as `npm start`, the demo, the e2e tests and the bench use it: its two
+// databases migrated, its cron poked, and able to be killed with -9 and started again on the same state.
+
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort } from "./port.ts";
+import { runWrangler, startWorker, type WorkerOptions, type WorkerProcess } from "./worker-process.ts";
+
+export type BrokerOptions = Readonly<{
+  /** A free one, unless named. */
+  port?: number;
+  /** Fresh and removed at the end, unless named. */
+  stateDir?: string;
+  token?: string;
+}> &
+  Pick<WorkerOptions, "env" | "vars" | "logLevel" | "ownGroup" | "onOutput">;
+
+/** What a client needs to know of a broker. */
+export type Address = Readonly<{ url: string; token: string }>;
+
+export type Broker = Address &
+  Readonly<{
+    port: number;
+    stateDir: string;
+    /** What wrangler printed last. */
+    output(): string;
+    /** Resolves when the broker that runs now is gone. */
+    exited(): Promise<void>;
+    /** Runs the cron once: locally nothing else does. */
+    sweep(): Promise<void>;
+    /** Kills every process with -9; the state stays. */
+    kill9(): Promise<void>;
+    /** Starts again on the same port and state. */
+    restart(): Promise<void>;
+    /** Ends it, and removes its state when that was made for it. */
+    stop(): Promise<void>;
+  }>;
+
+const LOCAL_TOKEN = "local-root-token-0123456789";
+const DATABASES = ["pennypost-catalog", "pennypost-ledger"];
+const SWEEP_EVERY_MS = 60_000;
+
+/** Starts a broker and returns once it answers. */
+export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
+  const port = options.port ?? (await freePort());
+  const stateDir = options.stateDir ?? (await mkdtemp(join(tmpdir(), "pennypost-")));
+  const removeState = async () => {
+    if (options.stateDir === undefined) await rm(stateDir, { recursive: true, force: true, maxRetries: 5 });
+  };
+  const token = options.token ?? LOCAL_TOKEN;
+  const url = `http://127.0.0.1:${port}`;
+  const vars = { LOG: "off", ...options.vars, ROOT_TOKEN: token, ENVIRONMENT: "local" };
+  const start = () => startWorker({ ...options, port, stateDir, vars });
+  let worker: WorkerProcess;
+  try {
+    await migrate(stateDir);
+    worker = await start();
+  } catch (fault) {
+    await removeState();
+    throw fault;
+  }
+  const sweep = () => pokeCron(url);
+  const sweeping = setInterval(() => sweep().catch(() => undefined), SWEEP_EVERY_MS);
+  return {
+    ...{ url, token, port, stateDir, sweep },
+    output: () => worker.output(),
+    exited: () => worker.exited,
+    kill9: () => worker.kill9(),
+    restart: async () => {
+      worker = await start();
+    },
+    stop: async () => {
+      clearInterval(sweeping);
+      await worker.stop();
+      await removeState();
+    },
+  };
+}
+
+/** Brings both local databases up to date; wrangler skips what is applied already. */
+async function migrate(stateDir: string): Promise<void> {
+  await mkdir(stateDir, { recursive: true });
+  // One after the other: two at once meet at a lock of the local runtime's.
+  for (const name of DATABASES) {
+    const apply = ["d1", "migrations", "apply", name, "--local", "--persist-to", stateDir];
+    await runWrangler(apply, stateDir);
+  }
+}
+
+async function pokeCron(url: string): Promise<void> {
+  const answer = await fetch(`${url}/cdn-cgi/local/scheduled`, { signal: AbortSignal.timeout(30_000) });
+  await answer.body?.cancel();
+  if (!answer.ok) throw new Error(`the cron answered ${answer.status}`);
+}
