@@ -1,6 +1,6 @@
 // Cutting a lease: which deliveries are handed out next. First what waits and is due, oldest due first, lanes
 // among it; then the log from the next offset on. Synchronous and pure, so two leases never take the same
-// offset. What could be leased but is not in memory is named, for the caller to read it and cut again.
+// offset. What is due but not in memory is found first, for the caller to read.
 
 import type { Backlog, Ready } from "./backlog";
 import { firstLease, type Leased, lease } from "./delivery";
@@ -19,14 +19,39 @@ export type CutResult = Readonly<{
   /** In the order they are handed out. */
   leased: readonly Leased[];
   records: readonly Uint8Array[];
-  /** Due, but their records must be read first. */
-  missingOffsets: readonly number[];
-  /** Free, but where their followers lie must be searched first. */
-  missingLanes: readonly { key: string; from: number }[];
 }>;
 
-/** How many missing records one cut names: enough for the next one, not all that wait. */
-const MISSING_NAMED = 100;
+/** What must be read before it can be leased: records, and where the followers of free lanes lie. */
+export type Missing = Readonly<{
+  offsets: readonly number[];
+  lanes: readonly { key: string; from: number }[];
+}>;
+
+/** Finds what the next `max` deliveries that are due lack in memory; undefined when they lack nothing. */
+export function findMissing(
+  backlog: Backlog,
+  buffer: RecordBuffer,
+  { now, max }: { now: number; max: number },
+): Missing | undefined {
+  const due: Ready[] = [];
+  const offsets: number[] = [];
+  const lanes: { key: string; from: number }[] = [];
+  for (let seen = 0; seen < max; ) {
+    const next = backlog.ready.peek();
+    if (!next || next.at > now) break;
+    backlog.ready.pop();
+    if (isStale(backlog, next, now)) continue;
+    due.push(next);
+    const lane = next.key === undefined ? undefined : backlog.lanes.get(next.key);
+    const run = lane ? [...lane.waiting, ...lane.known].slice(0, max - seen) : [next.offset];
+    if (lane && lane.followers > 0 && lane.known.length === 0)
+      lanes.push({ key: lane.key, from: lane.followersFrom });
+    offsets.push(...run.filter((offset) => !buffer.get(offset)));
+    seen += Math.max(1, run.length);
+  }
+  for (const entry of due) backlog.ready.push(entry);
+  return offsets.length + lanes.length > 0 ? { offsets, lanes } : undefined;
+}
 
 /** Cuts one lease of up to `max` deliveries and `maxBytes`, at least one whatever its size. */
 export function cutLease(backlog: Backlog, buffer: RecordBuffer, cut: Cut): CutResult {
@@ -63,8 +88,6 @@ function isStale(backlog: Backlog, { offset, key }: Ready, now: number): boolean
 class Cutting {
   private readonly leased: Leased[] = [];
   private readonly records: Uint8Array[] = [];
-  private readonly missingOffsets: number[] = [];
-  private readonly missingLanes: { key: string; from: number }[] = [];
   private readonly ownLanes = new Set<string>();
   private readonly putBack: Ready[] = [];
   private bytes = 0;
@@ -80,7 +103,7 @@ class Cutting {
 
   takeWaiting(): void {
     const { ready } = this.backlog;
-    while (!this.full && this.missingOffsets.length + this.missingLanes.length < MISSING_NAMED) {
+    while (!this.full) {
       const next = ready.peek();
       if (!next || next.at > this.cut.now) return;
       ready.pop();
@@ -94,11 +117,7 @@ class Cutting {
     const delivery = this.backlog.deliveries.get(offset);
     if (delivery?.state !== "waiting" || delivery.availableAt > this.cut.now) return "stale";
     const held = this.buffer.get(offset);
-    if (!held) {
-      this.missingOffsets.push(offset);
-      return "missing";
-    }
-    if (!this.fits(held.record)) return "missing";
+    if (!held || !this.fits(held.record)) return "missing";
     this.take(lease(delivery, this.cut.leaseId), held.record);
     return "taken";
   }
@@ -124,16 +143,8 @@ class Cutting {
   private takeFollower(lane: Lane): "taken" | "missing" | "stale" {
     if (lane.followers === 0) return "stale";
     const offset = lane.known[0];
-    if (offset === undefined) {
-      this.missingLanes.push({ key: lane.key, from: lane.followersFrom });
-      return "missing";
-    }
-    const held = this.buffer.get(offset);
-    if (!held) {
-      this.missingOffsets.push(offset);
-      return "missing";
-    }
-    if (!this.fits(held.record)) return "missing";
+    const held = offset === undefined ? undefined : this.buffer.get(offset);
+    if (offset === undefined || !held || !this.fits(held.record)) return "missing";
     this.backlog.takeFollower(lane);
     this.take(firstLease(offset, lane.key, this.cut.leaseId), held.record);
     return "taken";
@@ -200,7 +211,7 @@ class Cutting {
   finish(): CutResult {
     for (const entry of this.putBack) this.backlog.ready.push(entry);
     if (this.leased.length > 0) this.backlog.openLease(this.cut.leaseId, this.cut.deadlineAt, this.leased);
-    const { leased, records, missingOffsets, missingLanes } = this;
-    return { leased, records, missingOffsets, missingLanes };
+    const { leased, records } = this;
+    return { leased, records };
   }
 }

@@ -4,7 +4,7 @@
 import type { TopicCalls } from "../calls";
 import { limits } from "../limits";
 import type { Backlog } from "./backlog";
-import type { CutResult } from "./leasing";
+import type { Missing } from "./leasing";
 import type { RecordBuffer } from "./record-buffer";
 
 /** What the reader needs of the subscription's own store. */
@@ -70,10 +70,10 @@ export class LogReader {
     this.buffer.restartAt(earliest);
   }
 
-  /** Reads what a cut found missing. Answers the offsets that the log no longer has. */
-  async readMissing({ missingOffsets, missingLanes }: CutResult): Promise<readonly number[]> {
-    const lost = await this.hold(missingOffsets);
-    if (missingLanes.length > 0) await this.searchLanes(missingLanes);
+  /** Reads what is missing. Answers the offsets that the log no longer has. */
+  async readMissing({ offsets, lanes }: Missing): Promise<readonly number[]> {
+    const lost = await this.hold(offsets);
+    if (lanes.length > 0) await this.searchLanes(lanes);
     return lost;
   }
 
@@ -93,7 +93,7 @@ export class LogReader {
     return records !== undefined;
   }
 
-  private async searchLanes(lanes: CutResult["missingLanes"]): Promise<void> {
+  private async searchLanes(lanes: Missing["lanes"]): Promise<void> {
     const to = this.backlog.counters.nextOffset;
     const answer = await this.topic.readLanes({ lanes, to, limit: limits.followersRead });
     if (!answer.ok) return;

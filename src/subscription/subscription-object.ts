@@ -27,7 +27,7 @@ import { type Runtime, systemRuntime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import { Backlog } from "./backlog";
 import { redrive } from "./delivery";
-import { canLease, cutLease } from "./leasing";
+import { canLease, cutLease, findMissing } from "./leasing";
 import { LogReader } from "./log-reader";
 import { RecordBuffer } from "./record-buffer";
 import { ack, expireLeases, extend, leasedBy, type Moment, nack, report } from "./settling";
@@ -143,36 +143,43 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (again.length > 0) return this.leaseAgain(state, wanted.leaseId);
     for (let reads = 0; reads < limits.leaseReads && this.loaded === state; reads++) {
       await this.buryDying(state);
-      const { lease, missing } = this.cut(state, wanted);
+      if (await this.readFirst(state, wanted.max, reads)) continue;
+      const lease = this.cut(state, wanted);
       if (lease.deliveries.length > 0) return lease;
-      if (missing) {
-        const lost = await state.reader.readMissing(missing);
-        if (lost.length > 0) this.lose(state, lost);
-        continue;
-      }
-      const isKnownBehind = state.reader.isBehind;
-      if (!(isKnownBehind || (ask && reads === 0)) || !(await state.reader.readAhead())) return lease;
+      const mayRead = state.reader.isBehind || (ask && reads === 0);
+      if (!mayRead || !(await state.reader.readAhead())) return lease;
     }
     return this.answer(wanted.leaseId, 0, [], []);
   }
 
+  /** Reads what a cut would lack: deliveries that are due, and the log when none of it is held. */
+  private async readFirst(state: Loaded, max: number, reads: number): Promise<boolean> {
+    const { backlog, buffer, reader } = state;
+    // Half of the reads at most: the other half is for the log, and to hand out what did arrive.
+    if (reads > limits.leaseReads / 2 || (reads > 0 && buffer.isFull)) return false;
+    const missing = findMissing(backlog, buffer, { now: this.runtime.now(), max });
+    if (missing) {
+      const lost = await reader.readMissing(missing);
+      if (lost.length > 0) this.lose(state, lost);
+      return true;
+    }
+    const holdsNothing = buffer.end === backlog.counters.nextOffset;
+    return holdsNothing && reader.isBehind && (await reader.readAhead());
+  }
+
   /** Synchronous from the look at the backlog to the write: two leases never take the same offset. */
-  private cut(state: Loaded, { leaseId, max, maxBytes, ackDeadlineMs }: Wanted) {
+  private cut(state: Loaded, { leaseId, max, maxBytes, ackDeadlineMs }: Wanted): LeaseAnswer {
     const { settings } = state.row;
     const now = this.runtime.now();
     const deadlineAt = now + ackDeadlineMs;
     const room = settings.maxInFlight - state.backlog.leasedCount;
     const canOpen = !settings.paused && state.backlog.leases.size < limits.openLeases;
-    if (!canOpen || room <= 0) return { lease: this.answer(leaseId, deadlineAt, [], []), missing: undefined };
-    const result = this.change(state, () =>
+    if (!canOpen || room <= 0) return this.answer(leaseId, deadlineAt, [], []);
+    const { leased, records } = this.change(state, () =>
       cutLease(state.backlog, state.buffer, { leaseId, now, deadlineAt, max: Math.min(max, room), maxBytes }),
     );
-    if (state.buffer.isHalfFull) for (const { offset } of result.leased) state.buffer.forget(offset);
-    const found = result.missingOffsets.length + result.missingLanes.length > 0;
-    return {
-      lease: this.answer(leaseId, deadlineAt, result.leased, result.records),
-      missing: found ? result : undefined,
-    };
+    if (state.buffer.isHalfFull) for (const { offset } of leased) state.buffer.forget(offset);
+    return this.answer(leaseId, deadlineAt, leased, records);
   }
 
   private answer(

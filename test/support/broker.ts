@@ -14,7 +14,7 @@ export type BrokerOptions = Readonly<{
   stateDir?: string;
   token?: string;
 }> &
-  Pick<WorkerOptions, "env" | "vars" | "logLevel" | "ownGroup" | "onOutput">;
+  Pick<WorkerOptions, "env" | "vars" | "logLevel" | "ownGroup" | "onOutput" | "abort">;
 
 /** What a client needs to know of a broker. */
 export type Address = Readonly<{ url: string; token: string }>;
@@ -54,7 +54,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   const start = () => startWorker({ ...options, port, stateDir, vars });
   let worker: WorkerProcess;
   try {
-    await migrate(stateDir);
+    await migrate({ ...options, stateDir });
     worker = await start();
   } catch (fault) {
     await removeState();
@@ -79,12 +79,12 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
 }
 
 /** Brings both local databases up to date; wrangler skips what is applied already. */
-async function migrate(stateDir: string): Promise<void> {
-  await mkdir(stateDir, { recursive: true });
+async function migrate(at: Pick<WorkerOptions, "stateDir" | "abort">): Promise<void> {
+  await mkdir(at.stateDir, { recursive: true });
   // One after the other: two at once meet at a lock of the local runtime's.
   for (const name of DATABASES) {
-    const apply = ["d1", "migrations", "apply", name, "--local", "--persist-to", stateDir];
-    await runWrangler(apply, stateDir);
+    const apply = ["d1", "migrations", "apply", name, "--local", "--persist-to", at.stateDir];
+    await runWrangler(apply, at);
   }
 }
 

@@ -23,6 +23,8 @@ export type WorkerOptions = Readonly<{
   ownGroup?: boolean;
   /** Sees what wrangler prints. */
   onOutput?: (text: string) => void;
+  /** Gives the start up: what was spawned is ended, and starting throws. */
+  abort?: AbortSignal;
 }>;
 
 export type WorkerProcess = Readonly<{
@@ -40,7 +42,7 @@ export const projectDir = join(import.meta.dirname, "..", "..");
 const wranglerBin = join(projectDir, "node_modules", "wrangler", "bin", "wrangler.js");
 const OUTPUT_KEPT = 20_000;
 const START_MS = 60_000;
-const STOP_MS = 5_000;
+const STOP_MS = 10_000;
 
 const livingGroups = new Set<number>();
 process.once("exit", () => {
@@ -48,11 +50,12 @@ process.once("exit", () => {
 });
 
 /** Runs one wrangler command to its end; throws with what it printed when it fails. */
-export async function runWrangler(args: readonly string[], stateDir: string): Promise<string> {
-  const run = promisify(execFile);
-  const options = { cwd: projectDir, env: wranglerEnv(stateDir), timeout: START_MS };
-  const { stdout } = await run(process.execPath, [wranglerBin, ...args], options);
-  return stdout;
+export async function runWrangler(
+  args: readonly string[],
+  { stateDir, abort }: Pick<WorkerOptions, "stateDir" | "abort">,
+): Promise<void> {
+  const options = { cwd: projectDir, env: wranglerEnv(stateDir), timeout: START_MS, signal: abort };
+  await promisify(execFile)(process.execPath, [wranglerBin, ...args], options);
 }
 
 /** Starts the Worker and returns once its health path answers. */
@@ -66,10 +69,11 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerProcess
     stdio: ["ignore", "pipe", "pipe"],
   });
   const worker = supervise(child, options);
+  options.abort?.addEventListener("abort", worker.stop, { once: true });
   try {
     await ready(child, `http://127.0.0.1:${port}${healthPath}`);
   } catch (fault) {
-    await worker.kill9();
+    await worker.stop();
     throw new Error(`the Worker did not start:\n${worker.output()}`, { cause: fault });
   }
   return worker;
