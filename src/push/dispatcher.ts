@@ -301,5 +301,6 @@ async function pauseGone(env: Env, call: DispatchCall): Promise<void> {
   if (!found.ok || found.value.generation !== call.generation) return;
   if (found.value.settings.push?.url !== call.settings.push?.url) return;
   const catalog = { env, store, runtime: systemRuntime };
-  await setPaused(catalog, call.topic, call.subscription, true, "endpoint-gone");
+  const paused = await setPaused(catalog, call.topic, call.subscription, true, "endpoint-gone");
+  if (!paused.ok) throw new Error(`a gone endpoint's subscription was not paused: ${paused.error.code}`);
 }

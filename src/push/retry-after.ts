@@ -1,6 +1,6 @@
 // `Retry-After` (RFC 9110, section 10.2.3): how long an endpoint asks to be left alone.
 
-const SECONDS = /^\d{1,10}(\.\d+)?$/;
+const SECONDS = /^\d+(\.\d+)?$/;
 const HTTP_DATE = /^(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? /i;
 const ZONE = / (gmt|utc)$/i;
 
