@@ -195,7 +195,7 @@ export class TopicStore {
   private keys(number: number, keys: readonly string[]): { key: string; answer: string }[] {
     return this.sql
       .exec<{ key: string; answer: string }>(
-        `SELECT key, answer FROM json_each(?1) JOIN keys_${number} ON key = value`,
+        `SELECT known.key, answer FROM json_each(?1) AS asked CROSS JOIN keys_${number} AS known ON known.key = asked.value`,
         JSON.stringify(keys),
       )
       .toArray();
