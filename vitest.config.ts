@@ -10,6 +10,11 @@ export default defineConfig(async () => {
     test: {
       projects: [
         {
+          resolve: {
+            alias: {
+              "cloudflare:workers": new URL("./test/support/cloudflare-workers.ts", import.meta.url).pathname,
+            },
+          },
           test: {
             name: "node",
             include: ["test/*.test.ts", "test/domain/**/*.test.ts", "test/simulation/**/*.test.ts"],

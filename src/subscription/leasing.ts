@@ -16,7 +16,7 @@ export type Cut = Readonly<{
 }>;
 
 export type CutResult = Readonly<{
-  /** In the order they are handed out. */
+  /** By offset, so that the same lease asked for again is the same. */
   leased: readonly Leased[];
   records: readonly Uint8Array[];
 }>;
@@ -211,7 +211,11 @@ class Cutting {
   finish(): CutResult {
     for (const entry of this.putBack) this.backlog.ready.push(entry);
     if (this.leased.length > 0) this.backlog.openLease(this.cut.leaseId, this.cut.deadlineAt, this.leased);
-    const { leased, records } = this;
-    return { leased, records };
+    const taken = this.leased.map((delivery, i) => ({
+      delivery,
+      record: this.records[i] ?? new Uint8Array(),
+    }));
+    taken.sort((a, b) => a.delivery.offset - b.delivery.offset);
+    return { leased: taken.map(({ delivery }) => delivery), records: taken.map(({ record }) => record) };
   }
 }

@@ -379,13 +379,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return isShort && until > this.runtime.now() ? until : undefined;
   }
 
-  /** After a change: whoever waits looks again, and what can be pushed is pushed. */
+  /** After a change: whoever waits looks again, the dying are buried, and what can be pushed is pushed. */
   private goOn(state: Loaded): void {
     this.waiters.wakeAll();
-    if (state.row.settings.type !== "push" || this.loaded !== state) return;
+    if (this.loaded !== state) return;
+    const work = this.buryDying(state).then(() => this.pump(state));
     this.ctx.waitUntil(
-      this.pump(state).catch((fault) => {
-        console.warn(JSON.stringify({ at: "subscription.pump", fault: String(fault) }));
+      work.catch((fault) => {
+        console.warn(JSON.stringify({ at: "subscription.goOn", fault: String(fault) }));
         this.arm(state);
       }),
     );
@@ -421,6 +422,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async stats(): Promise<Result<SubscriptionStats>> {
     const state = this.loaded;
     if (!state) return this.gone();
+    await this.buryDying(state);
     const { backlog, reader, row } = state;
     const head = await reader.askHead();
     return ok({

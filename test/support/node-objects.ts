@@ -1,0 +1,121 @@
+// The real objects under Node: node:sqlite stands in for an object's storage (the same engine, synchronous).
+// An object can crash: its memory is gone, its storage is as it was committed.
+import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import type { DispatchCalls, SubscriptionCalls, TopicCalls } from "../../src/calls";
+import type { Env } from "../../src/env";
+import type { Runtime } from "../../src/runtime";
+import { SubscriptionObject } from "../../src/subscription/subscription-object";
+import { TopicObject } from "../../src/topic/topic-object";
+
+type Instance = { runtime: Runtime; alarm(): Promise<void> };
+
+/** An object's storage: SQL, transactions that roll back on a throw, and one alarm. */
+class NodeStorage {
+  alarmAt: number | undefined;
+  private readonly db = new DatabaseSync(":memory:");
+  private depth = 0;
+
+  readonly sql = {
+    databaseSize: 0,
+    exec: (query: string, ...bindings: SQLInputValue[]) => {
+      const rows = this.db.prepare(query).all(...bindings.map(toBinding));
+      return {
+        toArray: () => rows,
+        one: () => {
+          if (rows.length !== 1) throw new Error(`expected one row of ${query}, got ${rows.length}`);
+          return rows[0];
+        },
+        [Symbol.iterator]: () => rows[Symbol.iterator](),
+      };
+    },
+  };
+
+  transactionSync<T>(change: () => T): T {
+    const name = `s${this.depth++}`;
+    this.db.exec(`SAVEPOINT ${name}`);
+    try {
+      const value = change();
+      this.db.exec(`RELEASE ${name}`);
+      return value;
+    } catch (fault) {
+      this.db.exec(`ROLLBACK TO ${name}; RELEASE ${name}`);
+      throw fault;
+    } finally {
+      this.depth -= 1;
+    }
+  }
+
+  setAlarm(at: number): Promise<void> {
+    this.alarmAt = at;
+    return Promise.resolve();
+  }
+}
+
+/** A namespace of objects of one class, each with its storage; calls cross as copies, as over RPC. */
+class NodeNamespace<C> {
+  private readonly storages = new Map<string, NodeStorage>();
+  private readonly instances = new Map<string, Instance>();
+
+  constructor(private readonly create: (storage: NodeStorage) => Instance) {}
+
+  getByName(name: string): C {
+    const call =
+      (method: string) =>
+      async (...args: unknown[]) => {
+        const instance = this.instance(name) as unknown as Record<
+          string,
+          (...a: unknown[]) => Promise<unknown>
+        >;
+        const answer = await instance[method]?.(...structuredClone(args));
+        return structuredClone(answer);
+      };
+    return new Proxy({}, { get: (_, method) => call(String(method)) }) as C;
+  }
+
+  crash(name: string): void {
+    this.instances.delete(name);
+  }
+
+  /** Runs the alarm if it is due. */
+  async tick(name: string, now: number): Promise<boolean> {
+    const storage = this.storages.get(name);
+    if (storage?.alarmAt === undefined || storage.alarmAt > now) return false;
+    storage.alarmAt = undefined;
+    await this.instance(name).alarm();
+    return true;
+  }
+
+  private instance(name: string): Instance {
+    const storage = this.storages.get(name) ?? new NodeStorage();
+    const instance = this.instances.get(name) ?? this.create(storage);
+    this.storages.set(name, storage);
+    this.instances.set(name, instance);
+    return instance;
+  }
+}
+
+export function nodeObjects(runtime: Runtime, dispatcher: DispatchCalls) {
+  const pending = new Set<Promise<unknown>>();
+  const waitUntil = (promise: Promise<unknown>) => {
+    const tracked = promise.finally(() => pending.delete(tracked));
+    pending.add(tracked);
+  };
+  const create = (Class: typeof TopicObject | typeof SubscriptionObject) => (storage: NodeStorage) => {
+    const ctx = { storage, waitUntil, exports: { Dispatcher: dispatcher } };
+    const instance = new (Class as unknown as new (ctx: unknown, env: unknown) => Instance)(ctx, env);
+    instance.runtime = runtime;
+    return instance;
+  };
+  const topics = new NodeNamespace<TopicCalls>(create(TopicObject));
+  const subscriptions = new NodeNamespace<SubscriptionCalls>(create(SubscriptionObject));
+  const env = { TOPIC: topics, SUBSCRIPTION: subscriptions } as unknown as Env;
+  /** Resolves when nothing that was started in the background is left. */
+  const idle = async () => {
+    while (pending.size > 0) await Promise.allSettled([...pending]);
+  };
+  return { topics, subscriptions, idle };
+}
+
+function toBinding(value: SQLInputValue | ArrayBuffer): SQLInputValue {
+  return value instanceof ArrayBuffer ? new Uint8Array(value) : value;
+}
