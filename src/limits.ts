@@ -30,6 +30,15 @@ export const limits = {
   /** Above this a publish goes the stored way: base64 and headers must still fit a Cloudflare Queue message. */
   acceptedRecordsBytes: 100_000,
 
+  /** Tries of one append inside the broker, all with one record batch id: a fault of the way to the topic passes. */
+  appendTries: 3,
+  appendRetryMs: 200,
+  /** What sendBatch takes is 256 kB and 100 messages; a little is left for each message's own. */
+  queueSendBytes: 240_000,
+  queueSendMessages: 100,
+  /** A publisher that was too fast for the Cloudflare Queue (5,000 messages/s) waits this long. */
+  queueRetryAfterMs: 1 * second,
+
   // ── the topic ──────────────────────────────────────────────────────────────────────────────────────
   nameLength: 80,
   partitions: 64,
@@ -168,6 +177,13 @@ export const limits = {
   /** Unfinished rows that one sweep takes on, each of at most a few hundred object calls. */
   sweepRows: 10,
   sweepObjects: 200,
+  /** Bodies other than publishes: 1,000 ack ids are 60 kB. */
+  jsonRequestBytes: 1 * MiB,
+  /** Objects that one scrape of the metrics asks: a Worker may make 10,000 calls, and a scrape has seconds. */
+  metricsObjects: 500,
+  /** Calls that one redrive or purge of everything makes to each partition; then it says that more are left. */
+  selectionCalls: 10,
+  tokenNameLength: 128,
   tokenScopes: 50,
   jsonDepth: 64,
 } as const;

@@ -1,7 +1,8 @@
 // The way to D1 `CATALOG`: asking it, and asking it through what the isolate remembers.
 
-import { DrizzleQueryError } from "drizzle-orm";
+import { DrizzleQueryError, getTableColumns, SQL, sql } from "drizzle-orm";
 import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
+import type { SQLiteTable } from "drizzle-orm/sqlite-core";
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
@@ -28,6 +29,15 @@ export async function ask<T>(query: PromiseLike<T>): Promise<T> {
     const cause = error instanceof DrizzleQueryError ? error.cause : error;
     throw new CatalogFault(cause instanceof Error ? cause.message : "D1 failed");
   }
+}
+
+/** A row's values in the order of its table's columns, for INSERT … SELECT … WHERE. No JSON column may be null. */
+export function asParameters(table: SQLiteTable, row: Readonly<Record<string, unknown>>): SQL {
+  const values = Object.entries(getTableColumns(table)).map(([field, column]) => {
+    const value = row[field];
+    return value instanceof SQL ? value : sql.param(value, column);
+  });
+  return sql.join(values, sql`, `);
 }
 
 // By binding, because a Worker has one CATALOG for the life of its isolate, and a test has several.

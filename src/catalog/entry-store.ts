@@ -1,13 +1,18 @@
 // The writes of the control plane, and the uncached reads that go with them. Each write is one statement or one
 // D1 batch, guarded by the state it expects: of two that race, one finds nothing left to change.
 
-import { and, asc, eq, getTableColumns, gte, lt, lte, ne, type SQL, sql } from "drizzle-orm";
-import type { SQLiteTable } from "drizzle-orm/sqlite-core";
+import { and, asc, eq, exists, gte, inArray, lt, lte, ne, or, type SQL, sql } from "drizzle-orm";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
-import { type Entry, isTopic, type SubscriptionEntry, type TopicEntry } from "./catalog-entry";
+import {
+  type Entry,
+  type EntryState,
+  isTopic,
+  type SubscriptionEntry,
+  type TopicEntry,
+} from "./catalog-entry";
 import { subscriptions, sweepCursor, topics, unsettled } from "./catalog-schema";
-import { ask, type CatalogDatabase, openCatalog } from "./d1-store";
+import { ask, asParameters, type CatalogDatabase, openCatalog } from "./d1-store";
 import type { Place } from "./rotation";
 
 type Row = typeof topics.$inferSelect | typeof subscriptions.$inferSelect;
@@ -109,21 +114,25 @@ export class EntryStore {
     await ask(this.db.update(table).set({ configuredVersion: entry.version }).where(older));
   }
 
-  /** Hides the entry, and with a topic its subscriptions, in one batch: from here on it can only go. */
-  async markDeleting(entry: Entry): Promise<void> {
+  /**
+   * Hides the entry, and with a topic its subscriptions, in one batch: from here on it can only go. False when it
+   * is in none of the states `from`.
+   */
+  async markDeleting(entry: Entry, from: readonly EntryState[] = ["creating", "active"]): Promise<boolean> {
     const now = this.runtime.now();
     const set = { state: "deleting" as const, updatedAt: now, triedAt: now };
     const table = tableOf(entry);
-    const mark = this.db
-      .update(table)
-      .set(set)
-      .where(and(isLife(entry), ne(table.state, "deleting")));
-    if (!isTopic(entry)) return void (await ask(mark));
-    const below = and(
-      eq(subscriptions.topicGeneration, entry.generation),
-      ne(subscriptions.state, "deleting"),
-    );
-    await ask(this.db.batch([mark, this.db.update(subscriptions).set(set).where(below)]));
+    const markable = and(isLife(entry), inArray(table.state, [...from]));
+    const mark = this.db.update(table).set(set).where(markable).returning({ generation: table.generation });
+    if (!isTopic(entry)) return (await ask(mark)).length > 0;
+    const hidden = this.db
+      .select({ generation: topics.generation })
+      .from(topics)
+      .where(and(isLife(entry), eq(topics.state, "deleting")));
+    const below = and(inArray(subscriptions.topicGeneration, hidden), ne(subscriptions.state, "deleting"));
+    const markBelow = this.db.update(subscriptions).set(set).where(below);
+    const [marked] = await ask(this.db.batch([mark, markBelow]));
+    return marked.length > 0;
   }
 
   /** Frees the name. Only once every object of the entry is removed. */
@@ -136,14 +145,20 @@ export class EntryStore {
 
   /** Entries to finish or repair that nobody tried since `before`, longest ago first. By the partial indexes. */
   async unsettled(before: number, limit: number): Promise<readonly Entry[]> {
-    const due = (table: typeof topics | typeof subscriptions) =>
+    const due = (table: typeof topics | typeof subscriptions, more?: SQL) =>
       this.db
         .select()
         .from(table)
-        .where(and(sql`(${unsettled})`, lte(table.triedAt, before)))
+        .where(and(sql`(${unsettled})`, lte(table.triedAt, before), more))
         .orderBy(asc(table.triedAt))
         .limit(limit);
-    const [below, above] = await Promise.all([ask(due(subscriptions)), ask(due(topics))]);
+    // A queue's subscription is created by its topic: alone, it would find a topic that is not there yet.
+    const visible = this.db
+      .select({ generation: topics.generation })
+      .from(topics)
+      .where(and(eq(topics.generation, subscriptions.topicGeneration), eq(topics.state, "active")));
+    const ready = or(ne(subscriptions.state, "creating"), exists(visible));
+    const [below, above] = await Promise.all([ask(due(subscriptions, ready)), ask(due(topics))]);
     const rows: Row[] = [...below, ...above];
     return rows
       .sort((a, b) => a.triedAt - b.triedAt)
@@ -205,13 +220,4 @@ function isLife(entry: Entry): SQL {
 
 function newRow<E extends Entry>(entry: E) {
   return { ...entry, configuredVersion: 0, triedAt: entry.createdAt };
-}
-
-/** A row's values in the order of its table's columns, for INSERT … SELECT. No value may be null. */
-function asParameters(table: SQLiteTable, row: Record<string, unknown>): SQL {
-  const columns = Object.entries(getTableColumns(table));
-  return sql.join(
-    columns.map(([field, column]) => sql.param(row[field], column)),
-    sql`, `,
-  );
 }

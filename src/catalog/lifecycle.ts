@@ -1,0 +1,268 @@
+// How topics and subscriptions come, change and go: a row in D1 and one object per partition, kept in step.
+//
+//   (free) ──insert──▶ creating ──every object provisioned──▶ active ──mark──▶ deleting ──every object removed──▶ (free)
+//
+// Each step can be repeated, and whoever meets a half-done entry finishes it: a repeated PUT or DELETE, else the
+// sweep. A row is written before an object is touched, so no object exists that no row knows.
+
+import { ok, type Refused, type Result, refuse } from "../errors";
+import { limits } from "../limits";
+import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
+import { defaultSubscriptionSettings } from "../settings";
+import {
+  type Entry,
+  mergeSettings,
+  type SubscriptionEntry,
+  sameSettings,
+  type TopicEntry,
+  type TopicKind,
+  withPause,
+} from "./catalog-entry";
+import { away, CatalogFault } from "./d1-store";
+import { type Catalog, configure, finish, finishDeleting } from "./entry-lifecycle";
+
+export { type Catalog, finish } from "./entry-lifecycle";
+
+export type TopicWanted = Readonly<{
+  name: string;
+  kind: TopicKind;
+  partitions: number;
+  settings: TopicSettings;
+  /** A queue's subscription, when the queue is created. */
+  subscription?: SubscriptionSettings;
+}>;
+export type SubscriptionWanted = Readonly<{
+  topic: TopicEntry;
+  name: string;
+  settings: SubscriptionSettings;
+  startAt: StartAt;
+}>;
+export type Put<E> = Readonly<{ entry: E; created: boolean }>;
+
+/** What a try at a write came to; undefined when another was faster, and it must look again. */
+type Try<T> = Result<T> | undefined;
+
+// ── topics and queues ────────────────────────────────────────────────────────────────────────────────
+
+/** Creates a topic or gives it new settings. Idempotent; kind and partitions cannot change. */
+export function putTopic(catalog: Catalog, wanted: TopicWanted): Promise<Result<Put<TopicEntry>>> {
+  return changing(catalog, wanted.name, async () => {
+    const held = await catalog.store.entries.findTopic(wanted.name);
+    if (!held) return createTopic(catalog, wanted);
+    if (held.state !== "deleting") {
+      const clash = clashOf(held, wanted);
+      if (clash) return clash;
+    }
+    if (held.state !== "active") return finishFirst(catalog, held);
+    return changeSettings(catalog, held, wanted.settings);
+  });
+}
+
+/** Creates a queue or changes it: a topic of kind `queue` and one subscription of the same name, from its beginning. */
+export async function putQueue(
+  catalog: Catalog,
+  wanted: Omit<TopicWanted, "kind"> & { subscription: SubscriptionSettings },
+): Promise<Result<Put<TopicEntry> & { subscription: SubscriptionEntry }>> {
+  const topic = await putTopic(catalog, { ...wanted, kind: "queue" });
+  if (!topic.ok) return topic;
+  const { name, subscription: settings } = wanted;
+  const reader = { topic: topic.value.entry, name, settings, startAt: { at: "earliest" } } as const;
+  const subscription = await putSubscription(catalog, reader);
+  if (!subscription.ok) return subscription;
+  return ok({ ...topic.value, subscription: subscription.value.entry });
+}
+
+/**
+ * Deletes a topic and all its subscriptions. Idempotent: an absent topic is deleted. It is invisible from the first
+ * write on; of a topic with very many objects the sweep removes the rest.
+ */
+export function deleteTopic(catalog: Catalog, name: string): Promise<Result<null>> {
+  return changing(catalog, name, async () => {
+    const held = await catalog.store.entries.findTopic(name);
+    return held ? deleteEntry(catalog, held) : ok(null);
+  });
+}
+
+async function createTopic(catalog: Catalog, wanted: TopicWanted): Promise<Try<Put<TopicEntry>>> {
+  const { name, kind, partitions, settings } = wanted;
+  const entry: TopicEntry = { name, kind, partitions, settings, ...newLife(catalog) };
+  const reader = wanted.subscription ?? defaultSubscriptionSettings;
+  const subscription =
+    kind === "queue" ? newSubscription(catalog, entry, name, reader, { at: "earliest" }) : undefined;
+  if (!(await catalog.store.entries.insertTopic(entry, subscription))) return undefined;
+  const done = await finish(catalog, entry);
+  return done.ok ? ok({ entry: done.value as TopicEntry, created: true }) : done;
+}
+
+function clashOf(held: TopicEntry, wanted: TopicWanted): Refused | undefined {
+  if (held.kind !== wanted.kind) return refuse("conflict", `"${held.name}" is a ${held.kind}.`);
+  if (held.partitions === wanted.partitions) return undefined;
+  return refuse("conflict", "The number of partitions cannot change.", {
+    field: "partitions",
+    limit: held.partitions,
+  });
+}
+
+// ── subscriptions ────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * Creates a subscription or gives it new settings. Idempotent; `startAt` counts at creation only, a pause stays,
+ * and secrets stay when none are named.
+ */
+export function putSubscription(
+  catalog: Catalog,
+  wanted: SubscriptionWanted,
+): Promise<Result<Put<SubscriptionEntry>>> {
+  const { name } = wanted;
+  return changing(catalog, wanted.topic.name, async () => {
+    const topic = await currentTopic(catalog, wanted.topic.name);
+    if (!topic.ok) return topic;
+    if (topic.value.kind === "queue" && name !== topic.value.name) {
+      return refuse("conflict", "A queue has exactly one subscription, of its own name.");
+    }
+    const held = await catalog.store.entries.findSubscription(topic.value.generation, name);
+    if (!held) return createSubscription(catalog, topic.value, wanted);
+    if (held.state !== "active") return finishFirst(catalog, held);
+    return changeSettings(catalog, held, mergeSettings(held.settings, wanted.settings));
+  });
+}
+
+/** Replaces the settings of a subscription, as they are given. */
+export function updateSubscription(
+  catalog: Catalog,
+  topic: TopicEntry,
+  name: string,
+  settings: SubscriptionSettings,
+): Promise<Result<SubscriptionEntry>> {
+  return edit(catalog, topic.name, name, () => settings);
+}
+
+/** Pauses a subscription, with the broker's reason if it has one, or resumes it. Nothing is lost either way. */
+export function setPaused(
+  catalog: Catalog,
+  topicName: string,
+  name: string,
+  paused: boolean,
+  reason?: string,
+): Promise<Result<SubscriptionEntry>> {
+  return edit(catalog, topicName, name, (settings) => withPause(settings, paused, reason));
+}
+
+/** Deletes a subscription and all that it holds. Idempotent: an absent one is deleted. */
+export function deleteSubscription(catalog: Catalog, topic: TopicEntry, name: string): Promise<Result<null>> {
+  return changing(catalog, topic.name, async () => {
+    const current = await currentTopic(catalog, topic.name);
+    if (!current.ok) return current;
+    if (current.value.kind === "queue" && name === current.value.name) {
+      return refuse("conflict", "A queue keeps its subscription: delete the queue.");
+    }
+    const held = await catalog.store.entries.findSubscription(current.value.generation, name);
+    return held ? deleteEntry(catalog, held) : ok(null);
+  });
+}
+
+async function createSubscription(
+  catalog: Catalog,
+  topic: TopicEntry,
+  { name, settings, startAt }: SubscriptionWanted,
+): Promise<Try<Put<SubscriptionEntry>>> {
+  const entry = newSubscription(catalog, topic, name, settings, startAt);
+  if (!(await catalog.store.entries.insertSubscription(entry))) {
+    const count = await catalog.store.entries.countSubscriptions(topic);
+    if (count < limits.subscriptionsPerTopic) return undefined;
+    return refuse("conflict", `A topic has at most ${limits.subscriptionsPerTopic} subscriptions.`, {
+      limit: limits.subscriptionsPerTopic,
+    });
+  }
+  const done = await finish(catalog, entry);
+  return done.ok ? ok({ entry: done.value as SubscriptionEntry, created: true }) : done;
+}
+
+function edit(
+  catalog: Catalog,
+  topicName: string,
+  name: string,
+  change: (settings: SubscriptionSettings) => SubscriptionSettings,
+): Promise<Result<SubscriptionEntry>> {
+  return changing(catalog, topicName, async () => {
+    const topic = await currentTopic(catalog, topicName);
+    if (!topic.ok) return topic;
+    const held = await catalog.store.entries.findSubscription(topic.value.generation, name);
+    if (held?.state !== "active") {
+      return refuse("subscription-not-found", `Topic "${topicName}" has no subscription "${name}".`);
+    }
+    const put = await changeSettings(catalog, held, change(held.settings));
+    return put?.ok ? ok(put.value.entry) : put;
+  });
+}
+
+// ── what they share ──────────────────────────────────────────────────────────────────────────────────
+
+/** Tries until no other is faster, with D1's absence as a refusal, and forgets what the isolate knew of the topic. */
+async function changing<T>(
+  catalog: Catalog,
+  topicName: string,
+  attempt: () => Promise<Try<T>>,
+): Promise<Result<T>> {
+  try {
+    for (let tries = 0; tries < limits.lifecycleTries; tries++) {
+      const result = await attempt();
+      if (result) return result;
+    }
+    return refuse("unavailable", `Others keep changing "${topicName}"; try again.`, {
+      retryAfterMs: limits.catalogRetryMs,
+    });
+  } catch (fault) {
+    if (fault instanceof CatalogFault) return away();
+    throw fault;
+  } finally {
+    catalog.store.forget(topicName);
+  }
+}
+
+/** Finishes what another left half-done; then the caller looks again. */
+async function finishFirst(catalog: Catalog, held: Entry): Promise<Refused | undefined> {
+  const done = await finish(catalog, held);
+  return done.ok ? undefined : done;
+}
+
+async function changeSettings<E extends Entry>(
+  catalog: Catalog,
+  held: E,
+  settings: E["settings"],
+): Promise<Try<Put<E>>> {
+  if (sameSettings(held.settings, settings)) return ok({ entry: held, created: false });
+  const entry = await catalog.store.entries.changeSettings(held, settings);
+  if (!entry) return undefined;
+  await configure(catalog, entry);
+  return ok({ entry, created: false });
+}
+
+async function deleteEntry(catalog: Catalog, held: Entry): Promise<Result<null>> {
+  await catalog.store.entries.markDeleting(held);
+  return finishDeleting(catalog, held);
+}
+
+/** The topic as D1 has it now: a write must not go by what an isolate remembers. */
+async function currentTopic(catalog: Catalog, name: string): Promise<Result<TopicEntry>> {
+  const topic = await catalog.store.entries.findTopic(name);
+  if (topic?.state === "active") return ok(topic);
+  return refuse("topic-not-found", `There is no topic "${name}".`);
+}
+
+function newLife({ runtime }: Catalog) {
+  const now = runtime.now();
+  const state = "creating" as const;
+  return { generation: runtime.newId(), version: 1, state, createdAt: now, updatedAt: now };
+}
+
+function newSubscription(
+  catalog: Catalog,
+  topic: TopicEntry,
+  name: string,
+  settings: SubscriptionSettings,
+  startAt: StartAt,
+): SubscriptionEntry {
+  const of = { topic: topic.name, topicGeneration: topic.generation, partitions: topic.partitions };
+  return { ...of, name, settings, startAt, ...newLife(catalog) };
+}
