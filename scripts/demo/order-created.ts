@@ -1,0 +1,97 @@
+// Scenario 2: one topic, three webhooks. Billing answers 500 three times, shipping is down and comes back, and yet
+// all three receive every step of every order, signed, and in order.
+
+import { Webhook } from "standardwebhooks";
+import { call, caughtUp, publishStored, stats } from "../../test/support/client.ts";
+import { type Received, type Receiver, startReceiver } from "../../test/support/receiver.ts";
+import { until } from "../../test/support/until.ts";
+import type { Scenario, Stage } from "./stage.ts";
+
+const TOPIC = "/v1/topics/order.created";
+const ORDERS = 20;
+const STEPS = ["created", "confirmed", "packed"];
+const BILLING_FAILURES = 3;
+
+type OrderStep = { orderId: string; step: string };
+
+/** One of the three: its endpoint, and what it has accepted, as `order:step`, in the order of arrival. */
+type Shop = { name: string; receiver: Receiver; accepted: string[]; failures: number; failuresLeft: number };
+
+export const orderCreated: Scenario = {
+  title: "Order created: three webhooks, one failing, one down",
+  play: async (stage) => {
+    await call(stage.broker, "PUT", TOPIC, { json: { partitions: 2 } });
+    const inventory = await openShop(stage, "inventory", 0);
+    const billing = await openShop(stage, "billing", BILLING_FAILURES);
+    const shipping = await openShop(stage, "shipping", 0);
+    await shipping.receiver.down();
+    stage.say("down", "shipping refuses connections");
+    await publishOrders(stage);
+    await served(stage, inventory);
+    await served(stage, billing);
+    await until("deliveries to shipping wait for it", async () => {
+      const { settled, waiting } = await stats(stage.broker, subscriptionOf(shipping.name));
+      return settled === 0 && waiting > 0;
+    });
+    await shipping.receiver.up();
+    stage.say("up", "shipping is back");
+    await served(stage, shipping);
+    for (const shop of [inventory, billing, shipping]) checkOrders(stage, shop);
+    stage.check("billing answered 500 three times", billing.failures, BILLING_FAILURES);
+  },
+};
+
+function subscriptionOf(name: string): string {
+  return `${TOPIC}/subscriptions/${name}`;
+}
+
+async function openShop(stage: Stage, name: string, failuresLeft: number): Promise<Shop> {
+  let webhook: Webhook | undefined;
+  const receiver = await startReceiver((received) => {
+    webhook?.verify(received.body, received.headers);
+    return { status: serve(stage, shop, received) };
+  });
+  stage.atEnd(receiver.down);
+  const shop: Shop = { name, receiver, accepted: [], failures: 0, failuresLeft };
+  const json = { type: "push", endpoint: { url: receiver.url }, retry: { minDelayMs: 50, maxDelayMs: 400 } };
+  const { secret } = await call<{ secret: string }>(stage.broker, "PUT", subscriptionOf(name), { json });
+  webhook = new Webhook(secret);
+  return shop;
+}
+
+function serve({ say }: Stage, shop: Shop, { body, headers }: Received): number {
+  const { orderId, step } = JSON.parse(body.toString()) as OrderStep;
+  if (shop.failuresLeft > 0) {
+    shop.failuresLeft -= 1;
+    shop.failures += 1;
+    say("refused", `${shop.name} answered 500 to ${orderId} ${step} (${headers["webhook-id"]})`);
+    return 500;
+  }
+  shop.accepted.push(`${orderId}:${step}`);
+  if (step === STEPS.at(-1)) say("delivered", `${shop.name} has the last step of ${orderId}`);
+  return 204;
+}
+
+async function publishOrders({ broker, say }: Stage): Promise<void> {
+  for (const step of STEPS) {
+    const messages = orderIds().map((orderId) => ({ orderingKey: orderId, data: { orderId, step } }));
+    const stored = await publishStored(broker, TOPIC, messages);
+    say("published", `${stored.length} orders ${step}`);
+  }
+}
+
+function orderIds(): string[] {
+  return Array.from({ length: ORDERS }, (_, index) => `order-${String(index + 1).padStart(2, "0")}`);
+}
+
+async function served({ broker, say }: Stage, { name }: Shop): Promise<void> {
+  const total = ORDERS * STEPS.length;
+  await until(`${name} has every order`, () => caughtUp(broker, subscriptionOf(name), total));
+  say("settled", `${name} has all ${total}`);
+}
+
+function checkOrders({ check }: Stage, { name, accepted }: Shop): void {
+  const inOrder = orderIds().map((orderId) => STEPS.map((step) => `${orderId}:${step}`));
+  const received = orderIds().map((orderId) => accepted.filter((each) => each.startsWith(`${orderId}:`)));
+  check(`${name} received every order once, signed, its steps in order`, received, inOrder);
+}
