@@ -14,7 +14,14 @@ import {
   type SubscriptionSettings,
 } from "../../src/settings";
 
-export type Sent = Readonly<{ id: string; at: number; url: string; headers: Headers; body: Uint8Array }>;
+export type Sent = Readonly<{
+  id: string;
+  at: number;
+  url: string;
+  headers: Headers;
+  body: Uint8Array;
+  redirect: string | undefined;
+}>;
 export type Posted = Sent & Readonly<{ signal: AbortSignal }>;
 export type Endpoint = (posted: Posted) => Response | Promise<Response>;
 export type Asked = Readonly<{
@@ -47,8 +54,9 @@ export class World {
   answerReport: (call: ReportCall) => Result<null> | Error = () => ok(null);
   /** Whether the ledger's database is away. */
   ledgerAway: (method: string) => boolean = () => false;
-  /** Set it to stop the world at a method of the ledger: the isolate died there. */
-  diesAt: ((method: string) => boolean) | undefined;
+  /** Set them to end the world before or after a method of the ledger: the isolate died there. */
+  diesBefore: string | undefined;
+  diesAfter: string | undefined;
   readonly generation = `generation-${++lastGeneration}`;
   readonly runtime: Runtime;
   private timers: Timer[] = [];
@@ -167,11 +175,12 @@ export class World {
   }
 
   private async onLedger(store: LedgerStore, method: keyof LedgerStore, call: never): Promise<unknown> {
-    if (this.diesAt?.(method)) return this.die();
+    if (this.diesBefore === method) return this.die();
     if (this.ledgerAway(method)) throw new Error("D1_ERROR: away");
     this.busy += 1;
     try {
-      return await (store[method] as (call: never) => Promise<unknown>).call(store, call);
+      const answer = await (store[method] as (call: never) => Promise<unknown>).call(store, call);
+      return this.diesAfter === method ? this.die() : answer;
     } finally {
       this.busy -= 1;
     }
@@ -180,7 +189,14 @@ export class World {
   private async post(url: string, init: RequestInit): Promise<Response> {
     const headers = new Headers(init.headers as Record<string, string>);
     const body = new Uint8Array(await new Response(init.body as Uint8Array).arrayBuffer());
-    const sent = { id: headers.get("webhook-id") ?? "", at: this.now, url, headers, body };
+    const sent = {
+      id: headers.get("webhook-id") ?? "",
+      at: this.now,
+      url,
+      headers,
+      body,
+      redirect: init.redirect,
+    };
     this.sent.push(sent);
     this.mostUnderWay = Math.max(this.mostUnderWay, ++this.underWay);
     const { signal } = init as { signal: AbortSignal };
