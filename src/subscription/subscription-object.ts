@@ -22,15 +22,16 @@ import {
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
-import { joinBytes } from "../record-batch";
 import { type Runtime, systemRuntime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import { Backlog } from "./backlog";
 import { redrive } from "./delivery";
-import { canLease, cutLease, findMissing } from "./leasing";
+import { LeaseDesk } from "./lease-desk";
+import { canLease } from "./leasing";
 import { LogReader } from "./log-reader";
+import { PushPump } from "./push-pump";
 import { RecordBuffer } from "./record-buffer";
-import { ack, expireLeases, extend, leasedBy, type Moment, nack, report } from "./settling";
+import { ack, expireLeases, extend, type Moment, nack, report } from "./settling";
 import { type SubscriptionRow, SubscriptionStore } from "./subscription-store";
 import { Waiters } from "./waiters";
 
@@ -40,11 +41,9 @@ type Loaded = {
   backlog: Backlog;
   buffer: RecordBuffer;
   reader: LogReader;
-  dispatches: number;
-  pumping: Promise<void> | undefined;
-  pumpAgain: boolean;
+  desk: LeaseDesk;
+  pump: PushPump;
 };
-type Wanted = { leaseId: string; max: number; maxBytes: number; ackDeadlineMs: number };
 
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionCalls {
   runtime: Runtime = systemRuntime;
@@ -96,7 +95,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     state.buffer.append(runs);
     this.waiters.wakeAll();
     // What a push subscription answers to know is leased, or its alarm is armed: a restart forgets nothing.
-    await this.pump(state);
+    await state.pump.pump();
     this.arm(state);
     return ok({ informedTo: head });
   }
@@ -110,7 +109,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const until = this.runtime.now() + call.waitMs;
     for (let ask = true; ; ask = false) {
       const news = this.waiters.news;
-      const lease = await this.lease(state, { ...call, ackDeadlineMs }, ask);
+      const lease = await state.desk.lease({ ...call, ackDeadlineMs }, ask);
       if (this.loaded !== state) return this.gone();
       const leftMs = until - this.runtime.now();
       if (lease.deliveries.length > 0 || leftMs <= 0) return ok(lease);
@@ -132,74 +131,6 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       if (now >= until) return ok({ ready: false });
       await this.waiters.wait(until - now, news);
     }
-  }
-
-  /**
-   * Leases what is there, reading the log for what is missing. `ask` reads the log even when the subscription
-   * believes to know its head: whoever was just answered by a publish finds that message.
-   */
-  private async lease(state: Loaded, wanted: Wanted, ask: boolean): Promise<LeaseAnswer> {
-    const again = leasedBy(state.backlog, wanted.leaseId);
-    if (again.length > 0) return this.leaseAgain(state, wanted.leaseId);
-    for (let reads = 0; reads < limits.leaseReads && this.loaded === state; reads++) {
-      await this.buryDying(state);
-      if (await this.readFirst(state, wanted.max, reads)) continue;
-      const lease = this.cut(state, wanted);
-      if (lease.deliveries.length > 0) return lease;
-      const mayRead = state.reader.isBehind || (ask && reads === 0);
-      if (!mayRead || !(await state.reader.readAhead())) return lease;
-    }
-    return this.answer(wanted.leaseId, 0, [], []);
-  }
-
-  /** Reads what a cut would lack: deliveries that are due, and the log when none of it is held. */
-  private async readFirst(state: Loaded, max: number, reads: number): Promise<boolean> {
-    const { backlog, buffer, reader } = state;
-    // Half of the reads at most: the other half is for the log, and to hand out what did arrive.
-    if (reads > limits.leaseReads / 2 || (reads > 0 && buffer.isFull)) return false;
-    const missing = findMissing(backlog, buffer, { now: this.runtime.now(), max });
-    if (missing) {
-      const lost = await reader.readMissing(missing);
-      if (lost.length > 0) this.lose(state, lost);
-      return true;
-    }
-    const holdsNothing = buffer.end === backlog.counters.nextOffset;
-    return holdsNothing && reader.isBehind && (await reader.readAhead());
-  }
-
-  /** Synchronous from the look at the backlog to the write: two leases never take the same offset. */
-  private cut(state: Loaded, { leaseId, max, maxBytes, ackDeadlineMs }: Wanted): LeaseAnswer {
-    const { settings } = state.row;
-    const now = this.runtime.now();
-    const deadlineAt = now + ackDeadlineMs;
-    const room = settings.maxInFlight - state.backlog.leasedCount;
-    const canOpen = !settings.paused && state.backlog.leases.size < limits.openLeases;
-    if (!canOpen || room <= 0) return this.answer(leaseId, deadlineAt, [], []);
-    const { leased, records } = this.change(state, () =>
-      cutLease(state.backlog, state.buffer, { leaseId, now, deadlineAt, max: Math.min(max, room), maxBytes }),
-    );
-    if (state.buffer.isHalfFull) for (const { offset } of leased) state.buffer.forget(offset);
-    return this.answer(leaseId, deadlineAt, leased, records);
-  }
-
-  private answer(
-    leaseId: string,
-    deadlineAt: number,
-    leased: readonly { offset: number; attempts: number }[],
-    records: readonly Uint8Array[],
-  ): LeaseAnswer {
-    const deliveries = leased.map(({ offset, attempts }) => ({ offset, attempt: attempts + 1 }));
-    return { leaseId, deadlineAt, deliveries, records: joinBytes(records) };
-  }
-
-  /** The same lease again, for a caller that lost the first answer. */
-  private async leaseAgain(state: Loaded, leaseId: string): Promise<LeaseAnswer> {
-    const offsets = leasedBy(state.backlog, leaseId).map(({ offset }) => offset);
-    await state.reader.hold(offsets);
-    const held = leasedBy(state.backlog, leaseId).filter(({ offset }) => state.buffer.get(offset));
-    const first = held[0] && state.backlog.leaseOf.get(held[0].offset);
-    const records = held.flatMap(({ offset }) => state.buffer.get(offset)?.record ?? []);
-    return this.answer(leaseId, first?.deadlineAt ?? 0, held, records);
   }
 
   // ── settling ───────────────────────────────────────────────────────────────────────────────────────
@@ -250,7 +181,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async deadLetters(call: { after: number; limit: number }): Promise<Result<readonly DeadLetter[]>> {
     const state = this.loaded;
     if (!state) return this.gone();
-    await this.buryDying(state);
+    await state.desk.buryDying();
     return ok(this.store.deadLetters(call.after, call.limit, limits.readBytes));
   }
 
@@ -278,7 +209,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   ): Promise<Result<number>> {
     const state = this.loaded;
     if (!state) return this.gone();
-    await this.buryDying(state);
+    await state.desk.buryDying();
     const letters = this.store.dead(call);
     this.change(state, () => {
       for (const letter of letters) each(state, letter);
@@ -287,103 +218,11 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return ok(letters.length);
   }
 
-  /** Buries those out of attempts whose message is not in memory: it is read first, to be kept with them. */
-  private async buryDying(state: Loaded): Promise<void> {
-    while (state.backlog.dying.size > 0 && this.loaded === state) {
-      const offsets = [...state.backlog.dying].sort((a, b) => a - b).slice(0, limits.dispatchMessages);
-      const lost = await state.reader.hold(offsets);
-      this.change(state, () => {
-        for (const offset of lost) this.bury(state, offset);
-      });
-    }
-  }
-
-  private buryThoseInMemory(state: Loaded): void {
-    for (const offset of [...state.backlog.dying]) if (state.buffer.get(offset)) this.bury(state, offset);
-  }
-
-  private bury({ backlog, buffer, row }: Loaded, offset: number): void {
-    const dying = backlog.deliveries.get(offset);
-    if (dying?.state !== "dying") return;
-    const parks = dying.orderingKey !== undefined && row.settings.onExhausted === "park";
-    const { reason } = dying.death;
-    backlog.bury(dying, buffer.get(offset)?.record.slice(), parks && reason !== "expired");
-  }
-
-  /** Deliveries whose message retention overtook. What waited dies, and says so; followers count as expired. */
-  private lose(state: Loaded, offsets: readonly number[]): void {
-    const death = { diedAt: this.runtime.now(), reason: "expired" as const };
-    this.change(state, () => {
-      for (const offset of offsets) {
-        const delivery = state.backlog.deliveries.get(offset);
-        if (delivery?.state === "waiting") state.backlog.put({ ...delivery, state: "dying", death });
-        else state.backlog.loseFollower(offset);
-      }
-    });
-  }
-
-  // ── push ───────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Hands out what can be pushed now. One at a time: whoever comes meanwhile makes it look once more. */
-  private async pump(state: Loaded): Promise<void> {
-    if (state.row.settings.type !== "push") return;
-    state.pumpAgain = true;
-    state.pumping ??= this.pumpAll(state).finally(() => {
-      state.pumping = undefined;
-    });
-    await state.pumping;
-  }
-
-  private async pumpAll(state: Loaded): Promise<void> {
-    while (state.pumpAgain && this.loaded === state) {
-      state.pumpAgain = false;
-      while (state.dispatches < limits.dispatchesPerSubscription && (await this.dispatchOne(state)));
-    }
-  }
-
-  private async dispatchOne(state: Loaded): Promise<boolean> {
-    if (this.loaded !== state || state.row.settings.paused || this.gathersUntil(state) !== undefined)
-      return false;
-    const leaseId = this.runtime.newId();
-    const { ackDeadlineMs } = state.row.settings;
-    const { dispatchMessages: max, dispatchBytes: maxBytes } = limits;
-    const lease = await this.lease(state, { leaseId, max, maxBytes, ackDeadlineMs }, false);
-    if (lease.deliveries.length === 0) return false;
-    state.dispatches += 1;
-    this.ctx.waitUntil(this.dispatch(state, lease));
-    return true;
-  }
-
-  private async dispatch(state: Loaded, lease: LeaseAnswer): Promise<void> {
-    const { topic, subscription, generation, partition, settings } = state.row;
-    const { Dispatcher } = this.ctx.exports as unknown as { Dispatcher: DispatchCalls };
-    try {
-      await Dispatcher.deliver({ topic, subscription, generation, partition, settings, lease });
-    } catch (fault) {
-      // How far it came is unknown. The ack deadline ends the lease.
-      console.error(JSON.stringify({ at: "subscription.dispatch", subscription, fault: String(fault) }));
-    } finally {
-      state.dispatches -= 1;
-      this.goOn(state);
-    }
-  }
-
-  /** While a batch is smaller than asked for, until when to wait for more. */
-  private gathersUntil({ row, backlog, buffer }: Loaded): number | undefined {
-    const { push } = row.settings;
-    const { nextOffset } = backlog.counters;
-    const first = buffer.get(nextOffset);
-    if (!push || push.batchMaxMessages <= 1 || !first) return undefined;
-    const until = first.storedAt + push.batchMaxWaitMs;
-    const isShort = buffer.end - nextOffset < push.batchMaxMessages;
-    return isShort && until > this.runtime.now() ? until : undefined;
-  }
-
   /** After a change: whoever waits looks again, the dying are buried, and what can be pushed is pushed. */
   private goOn(state: Loaded): void {
     this.waiters.wakeAll();
     if (this.loaded !== state) return;
-    const work = this.buryDying(state).then(() => this.pump(state));
+    const work = state.desk.buryDying().then(() => state.pump.pump());
     this.ctx.waitUntil(
       work.catch((fault) => {
         console.warn(JSON.stringify({ at: "subscription.goOn", fault: String(fault) }));
@@ -422,7 +261,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async stats(): Promise<Result<SubscriptionStats>> {
     const state = this.loaded;
     if (!state) return this.gone();
-    await this.buryDying(state);
+    await state.desk.buryDying();
     const { backlog, reader, row } = state;
     const head = await reader.askHead();
     return ok({
@@ -450,15 +289,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   private dueAt(state: Loaded, now: number): number | undefined {
-    const { backlog, row, reader } = state;
+    const { backlog, pump, reader } = state;
     const dues = [...backlog.leases].map(({ deadlineAt }) => deadlineAt);
     const next = backlog.ready.peek();
     if (next && next.at > now) dues.push(next.at);
-    const isPush = row.settings.type === "push" && !row.settings.paused;
-    const hasRoom = state.dispatches < limits.dispatchesPerSubscription;
-    if (isPush && hasRoom && (reader.isBehind || (next && next.at <= now)))
-      dues.push(now + limits.lookAgainMs);
-    if (isPush) dues.push(this.gathersUntil(state) ?? Number.POSITIVE_INFINITY);
+    const isReady = reader.isBehind || (next !== undefined && next.at <= now);
+    if (pump.isActive && pump.hasRoom && isReady) dues.push(now + limits.lookAgainMs);
+    if (pump.isActive) dues.push(pump.gathersUntil() ?? Number.POSITIVE_INFINITY);
+    if (backlog.dying.size > 0) dues.push(now + limits.lookAgainMs);
     const due = dues.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
     return due === Number.POSITIVE_INFINITY ? undefined : due;
   }
@@ -476,12 +314,36 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const backlog = new Backlog(this.store.load());
     const buffer = new RecordBuffer(backlog.counters.nextOffset, limits.bufferBytes);
     const topic: TopicCalls = this.env.TOPIC.getByName(objectName(row.topicGeneration, row.partition));
-    const reader = new LogReader(topic, backlog, buffer, this.store, (decide) => this.changeNow(decide));
-    this.loaded = { row, backlog, buffer, reader, dispatches: 0, pumping: undefined, pumpAgain: false };
+    const changeNow = (decide: () => void) => {
+      if (this.loaded) this.change(this.loaded, decide);
+    };
+    const reader = new LogReader(topic, backlog, buffer, this.store, changeNow);
+    this.loaded = this.assemble({ row, backlog, buffer, reader });
   }
 
-  private changeNow(decide: () => void): void {
-    if (this.loaded) this.change(this.loaded, decide);
+  private assemble(parts: Pick<Loaded, "row" | "backlog" | "buffer" | "reader">): Loaded {
+    const { Dispatcher: dispatcher } = this.ctx.exports as unknown as { Dispatcher: DispatchCalls };
+    const isLive = () => this.loaded === state;
+    const runtime = () => this.runtime;
+    const desk = new LeaseDesk({
+      ...parts,
+      runtime,
+      isLive,
+      settings: () => state.row.settings,
+      change: (decide) => this.change(state, decide),
+    });
+    const pump = new PushPump({
+      ...parts,
+      desk,
+      dispatcher,
+      runtime,
+      isLive,
+      row: () => state.row,
+      waitUntil: (work) => this.ctx.waitUntil(work),
+      ended: () => this.goOn(state),
+    });
+    const state: Loaded = { ...parts, desk, pump };
+    return state;
   }
 
   /** Decides and saves in one transaction, then arms. When it throws, memory is read afresh. */
@@ -489,7 +351,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     try {
       return this.store.transaction(() => {
         const value = decide();
-        this.buryThoseInMemory(state);
+        state.desk.buryThoseInMemory();
         const changes = state.backlog.takeChanges();
         this.store.save(state.backlog, changes);
         for (const offset of changes.deliveries) {

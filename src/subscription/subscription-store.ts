@@ -1,19 +1,22 @@
 // The SQL of one partition of a subscription: one state row (progress, counters, open leases), and rows only
 // for what is not as usual: retries, lanes with followers, dead letters. Takes no decisions.
 
-import type { AttemptNote, DeadLetter, DeadLetterReason, SubscriptionProvision } from "../calls";
+import type { SubscriptionProvision } from "../calls";
 import type { SubscriptionSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
+import { type Backlog, type Changes, type Counters, laneRow, newCounters, type Snapshot } from "./backlog";
+import type { Dying } from "./delivery";
 import {
-  type Backlog,
-  type Changes,
-  type Counters,
-  type Lease,
-  laneRow,
-  newCounters,
-  type Snapshot,
-} from "./backlog";
-import { type Death, type Delivery, firstLease, type Leased } from "./delivery";
+  type BuriedRow,
+  type DeadRow,
+  fromStoredLeases,
+  type StoredLease,
+  toDeadLetter,
+  toDelivery,
+  toRow,
+  toStoredLeases,
+  type WaitingRow,
+} from "./subscription-rows";
 
 const MIGRATIONS = [
   [
@@ -32,32 +35,6 @@ const MIGRATIONS = [
 ];
 
 export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> & Readonly<{ deleted: boolean }>;
-/** A dead letter with what its lane needs to know. */
-export type BuriedRow = DeadLetter & Readonly<{ orderingKey?: string }>;
-
-type WaitingRow = {
-  offset: number;
-  ordering_key: string | null;
-  attempts: number;
-  available_at: number;
-  last_lease_id: string | null;
-  history: string;
-  death: string | null;
-};
-type DeadRow = {
-  offset: number;
-  ordering_key: string | null;
-  died_at: number;
-  reason: DeadLetterReason;
-  detail: string | null;
-  attempts: number;
-  history: string;
-  record: ArrayBuffer | null;
-};
-/** A run of leased offsets as stored: first, count, ordering key. */
-type StoredRun = [first: number, count: number, key?: string];
-type StoredLease = { id: string; deadlineAt: number; runs: StoredRun[] };
-
 export class SubscriptionStore {
   private readonly sql: SqlStorage;
   /** Offsets that have a row in `waiting`, and lanes that have one: so that nothing is deleted in vain. */
@@ -243,15 +220,7 @@ export class SubscriptionStore {
 
   private insertDead(
     offset: number,
-    {
-      dying,
-      record,
-      parks,
-    }: {
-      dying: { orderingKey?: string; attempts: number; history: readonly AttemptNote[]; death: Death };
-      record: Uint8Array | undefined;
-      parks: boolean;
-    },
+    { dying, record, parks }: { dying: Dying; record: Uint8Array | undefined; parks: boolean },
   ): void {
     this.sql.exec(
       "INSERT OR REPLACE INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -312,72 +281,4 @@ export class SubscriptionStore {
           );
     return cursor.toArray().map(toDeadLetter);
   }
-}
-
-// ── rows and values ──────────────────────────────────────────────────────────────────────────────────
-
-function toRow(delivery: Exclude<Delivery, Leased>): WaitingRow {
-  return {
-    offset: delivery.offset,
-    ordering_key: delivery.orderingKey ?? null,
-    attempts: delivery.attempts,
-    available_at: delivery.state === "waiting" ? delivery.availableAt : 0,
-    last_lease_id: delivery.state === "waiting" ? (delivery.lastLeaseId ?? null) : null,
-    history: JSON.stringify(delivery.history),
-    death: delivery.state === "dying" ? JSON.stringify(delivery.death) : null,
-  };
-}
-
-function toDelivery(row: WaitingRow, leased: Delivery | undefined): Delivery {
-  const common = {
-    offset: row.offset,
-    attempts: row.attempts,
-    history: JSON.parse(row.history) as AttemptNote[],
-    ...(row.ordering_key !== null && { orderingKey: row.ordering_key }),
-  };
-  if (leased?.state === "leased") return { ...common, state: "leased", leaseId: leased.leaseId };
-  if (row.death !== null) return { ...common, state: "dying", death: JSON.parse(row.death) as Death };
-  const last = row.last_lease_id === null ? {} : { lastLeaseId: row.last_lease_id };
-  return { ...common, state: "waiting", availableAt: row.available_at, ...last };
-}
-
-function toDeadLetter(row: DeadRow): BuriedRow {
-  return {
-    offset: row.offset,
-    diedAt: row.died_at,
-    reason: row.reason,
-    attempts: row.attempts,
-    history: JSON.parse(row.history) as AttemptNote[],
-    ...(row.ordering_key !== null && { orderingKey: row.ordering_key }),
-    ...(row.detail !== null && { detail: row.detail }),
-    ...(row.record !== null && { record: new Uint8Array(row.record) }),
-  };
-}
-
-function toStoredLeases(backlog: Backlog): StoredLease[] {
-  return [...backlog.leases].map(({ id, deadlineAt, offsets }) => {
-    const runs: StoredRun[] = [];
-    for (const offset of [...offsets].sort((a, b) => a - b)) {
-      const key = backlog.deliveries.get(offset)?.orderingKey;
-      const last = runs.at(-1);
-      if (last && last[0] + last[1] === offset && last[2] === key) last[1] += 1;
-      else runs.push(key === undefined ? [offset, 1] : [offset, 1, key]);
-    }
-    return { id, deadlineAt, runs };
-  });
-}
-
-function fromStoredLeases(stored: readonly StoredLease[]) {
-  const leased = new Map<number, Delivery>();
-  const leases: Lease[] = stored.map(({ id, deadlineAt, runs }) => {
-    const offsets = new Set<number>();
-    for (const [first, count, key] of runs) {
-      for (let offset = first; offset < first + count; offset++) {
-        offsets.add(offset);
-        leased.set(offset, firstLease(offset, key, id));
-      }
-    }
-    return { id, deadlineAt, offsets };
-  });
-  return { leases, leased };
 }

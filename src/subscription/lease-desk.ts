@@ -1,0 +1,143 @@
+// Hands out leases: reads from the log what a lease needs, cuts it, and buries who is out of attempts. Between
+// the look at what is in hand and the write there is no await, so two leases never take the same offset.
+
+import type { LeaseAnswer } from "../calls";
+import { limits } from "../limits";
+import { joinBytes } from "../record-batch";
+import type { Runtime } from "../runtime";
+import type { SubscriptionSettings } from "../settings";
+import type { Backlog } from "./backlog";
+import { cutLease, findMissing } from "./leasing";
+import type { LogReader } from "./log-reader";
+import type { RecordBuffer } from "./record-buffer";
+import { leasedBy } from "./settling";
+
+export type Wanted = Readonly<{ leaseId: string; max: number; maxBytes: number; ackDeadlineMs: number }>;
+
+/** What the desk works on, and how it changes it. */
+export type DeskParts = Readonly<{
+  backlog: Backlog;
+  buffer: RecordBuffer;
+  reader: LogReader;
+  runtime: () => Runtime;
+  settings: () => SubscriptionSettings;
+  /** Decides, saves and arms in one go. */
+  change: <T>(decide: () => T) => T;
+  /** False once the subscription was removed or read afresh: then nothing here may be changed any more. */
+  isLive: () => boolean;
+}>;
+
+export class LeaseDesk {
+  constructor(private readonly parts: DeskParts) {}
+
+  /**
+   * Leases what is there, reading the log for what is missing. `ask` reads the log even when the subscription
+   * believes to know its head: whoever was just answered by a publish finds that message.
+   */
+  async lease(wanted: Wanted, ask: boolean): Promise<LeaseAnswer> {
+    const { backlog, reader } = this.parts;
+    const again = leasedBy(backlog, wanted.leaseId);
+    if (again.length > 0) return this.leaseAgain(wanted.leaseId);
+    for (let reads = 0; reads < limits.leaseReads && this.parts.isLive(); reads++) {
+      await this.buryDying();
+      if (await this.readFirst(wanted.max, reads)) continue;
+      if (!this.parts.isLive()) break;
+      const lease = this.cut(wanted);
+      if (lease.deliveries.length > 0) return lease;
+      const mayRead = reader.isBehind || (ask && reads === 0);
+      if (!mayRead || !(await reader.readAhead())) return lease;
+    }
+    return this.answer(wanted.leaseId, 0, [], []);
+  }
+
+  /** Reads what a cut would lack: deliveries that are due, and the log when none of it is held. */
+  private async readFirst(max: number, reads: number): Promise<boolean> {
+    const { backlog, buffer, reader } = this.parts;
+    // Half of the reads at most: the other half is for the log, and to hand out what did arrive.
+    if (reads > limits.leaseReads / 2 || (reads > 0 && buffer.isFull)) return false;
+    const missing = findMissing(backlog, buffer, { now: this.parts.runtime().now(), max });
+    if (missing) {
+      const lost = await reader.readMissing(missing);
+      if (lost.length > 0) this.lose(lost);
+      return true;
+    }
+    const holdsNothing = buffer.end === backlog.counters.nextOffset;
+    return holdsNothing && reader.isBehind && (await reader.readAhead());
+  }
+
+  /** Synchronous from the look at the backlog to the write: two leases never take the same offset. */
+  private cut({ leaseId, max, maxBytes, ackDeadlineMs }: Wanted): LeaseAnswer {
+    const { backlog, buffer } = this.parts;
+    const settings = this.parts.settings();
+    const now = this.parts.runtime().now();
+    const deadlineAt = now + ackDeadlineMs;
+    const room = settings.maxInFlight - backlog.leasedCount;
+    const canOpen = !settings.paused && backlog.leases.size < limits.openLeases;
+    if (!canOpen || room <= 0) return this.answer(leaseId, deadlineAt, [], []);
+    const { leased, records } = this.parts.change(() =>
+      cutLease(backlog, buffer, { leaseId, now, deadlineAt, max: Math.min(max, room), maxBytes }),
+    );
+    if (buffer.isHalfFull) for (const { offset } of leased) buffer.forget(offset);
+    return this.answer(leaseId, deadlineAt, leased, records);
+  }
+
+  private answer(
+    leaseId: string,
+    deadlineAt: number,
+    leased: readonly { offset: number; attempts: number }[],
+    records: readonly Uint8Array[],
+  ): LeaseAnswer {
+    const deliveries = leased.map(({ offset, attempts }) => ({ offset, attempt: attempts + 1 }));
+    return { leaseId, deadlineAt, deliveries, records: joinBytes(records) };
+  }
+
+  /** The same lease again, for a caller that lost the first answer. */
+  private async leaseAgain(leaseId: string): Promise<LeaseAnswer> {
+    const { backlog, buffer, reader } = this.parts;
+    const offsets = leasedBy(backlog, leaseId).map(({ offset }) => offset);
+    await reader.hold(offsets);
+    const held = leasedBy(backlog, leaseId).filter(({ offset }) => buffer.get(offset));
+    const first = held[0] && backlog.leaseOf.get(held[0].offset);
+    const records = held.flatMap(({ offset }) => buffer.get(offset)?.record ?? []);
+    return this.answer(leaseId, first?.deadlineAt ?? 0, held, records);
+  }
+
+  /** Buries those out of attempts whose message is not in memory: it is read first, to be kept with them. */
+  async buryDying(): Promise<void> {
+    const { backlog, reader } = this.parts;
+    while (backlog.dying.size > 0 && this.parts.isLive()) {
+      const offsets = [...backlog.dying].sort((a, b) => a - b).slice(0, limits.dispatchMessages);
+      const lost = await reader.hold(offsets);
+      this.parts.change(() => {
+        for (const offset of lost) this.bury(offset);
+      });
+    }
+  }
+
+  buryThoseInMemory(): void {
+    const { backlog, buffer } = this.parts;
+    for (const offset of [...backlog.dying]) if (buffer.get(offset)) this.bury(offset);
+  }
+
+  private bury(offset: number): void {
+    const { backlog, buffer } = this.parts;
+    const dying = backlog.deliveries.get(offset);
+    if (dying?.state !== "dying") return;
+    const parks = dying.orderingKey !== undefined && this.parts.settings().onExhausted === "park";
+    const { reason } = dying.death;
+    backlog.bury(dying, buffer.get(offset)?.record.slice(), parks && reason !== "expired");
+  }
+
+  /** Deliveries whose message retention overtook. What waited dies, and says so; followers count as expired. */
+  private lose(offsets: readonly number[]): void {
+    const { backlog } = this.parts;
+    const death = { diedAt: this.parts.runtime().now(), reason: "expired" as const };
+    this.parts.change(() => {
+      for (const offset of offsets) {
+        const delivery = backlog.deliveries.get(offset);
+        if (delivery?.state === "waiting") backlog.put({ ...delivery, state: "dying", death });
+        else backlog.loseFollower(offset);
+      }
+    });
+  }
+}

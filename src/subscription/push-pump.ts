@@ -1,0 +1,96 @@
+// Pushes: leases what is there and hands it to the dispatcher, a few dispatches at once. The dispatcher is called
+// outside the alarm and reports by itself: a slow endpoint never holds the object's timers.
+
+import type { DispatchCalls, LeaseAnswer } from "../calls";
+import { limits } from "../limits";
+import type { Runtime } from "../runtime";
+import type { Backlog } from "./backlog";
+import type { LeaseDesk } from "./lease-desk";
+import type { RecordBuffer } from "./record-buffer";
+import type { SubscriptionRow } from "./subscription-store";
+
+export type PumpParts = Readonly<{
+  backlog: Backlog;
+  buffer: RecordBuffer;
+  desk: LeaseDesk;
+  dispatcher: DispatchCalls;
+  runtime: () => Runtime;
+  row: () => SubscriptionRow;
+  isLive: () => boolean;
+  /** Lets work go on after the call that started it was answered. */
+  waitUntil: (work: Promise<void>) => void;
+  /** A dispatch has ended: there is room for another. */
+  ended: () => void;
+}>;
+
+export class PushPump {
+  private dispatches = 0;
+  private pumping: Promise<void> | undefined;
+  private again = false;
+
+  constructor(private readonly parts: PumpParts) {}
+
+  get isActive(): boolean {
+    const { settings } = this.parts.row();
+    return settings.type === "push" && !settings.paused;
+  }
+
+  get hasRoom(): boolean {
+    return this.dispatches < limits.dispatchesPerSubscription;
+  }
+
+  /** Hands out what can be pushed now. One at a time: whoever comes meanwhile makes it look once more. */
+  async pump(): Promise<void> {
+    if (!this.isActive) return;
+    this.again = true;
+    this.pumping ??= this.pumpAll().finally(() => {
+      this.pumping = undefined;
+    });
+    await this.pumping;
+  }
+
+  private async pumpAll(): Promise<void> {
+    while (this.again && this.parts.isLive()) {
+      this.again = false;
+      while (this.hasRoom && (await this.dispatchOne()));
+    }
+  }
+
+  private async dispatchOne(): Promise<boolean> {
+    if (!this.parts.isLive() || !this.isActive || this.gathersUntil() !== undefined) return false;
+    const leaseId = this.parts.runtime().newId();
+    const { ackDeadlineMs } = this.parts.row().settings;
+    const { dispatchMessages: max, dispatchBytes: maxBytes } = limits;
+    const lease = await this.parts.desk.lease({ leaseId, max, maxBytes, ackDeadlineMs }, false);
+    if (lease.deliveries.length === 0) return false;
+    this.dispatches += 1;
+    this.parts.waitUntil(this.dispatch(lease));
+    return true;
+  }
+
+  private async dispatch(lease: LeaseAnswer): Promise<void> {
+    const { topic, subscription, generation, partition, settings } = this.parts.row();
+    try {
+      const call = { topic, subscription, generation, partition, settings, lease };
+      await this.parts.dispatcher.deliver(call);
+    } catch (fault) {
+      // How far it came is unknown. The ack deadline ends the lease.
+      console.error(JSON.stringify({ at: "subscription.dispatch", subscription, fault: String(fault) }));
+    } finally {
+      this.dispatches -= 1;
+      this.parts.ended();
+    }
+  }
+
+  /** While a batch is smaller than asked for, until when to wait for more. */
+  gathersUntil(): number | undefined {
+    const { backlog, buffer } = this.parts;
+    const { push } = this.parts.row().settings;
+    const { nextOffset } = backlog.counters;
+    const first = buffer.get(nextOffset);
+    if (!push || push.batchMaxMessages <= 1 || !first) return undefined;
+    const until = first.storedAt + push.batchMaxWaitMs;
+    const isShort = buffer.end - nextOffset < push.batchMaxMessages;
+    return isShort && until > this.parts.runtime().now() ? until : undefined;
+  }
+}
