@@ -41,10 +41,11 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["clock", "chance"],
     why: "it is the clock and the chance that all others are handed",
   },
-  "src/calls.ts": {
-    may: ["async"],
-    why: "it declares the calls between objects, and a call answers a promise",
+  "src/http/auth.ts": {
+    may: ["async", "crypto"],
+    why: "it hashes and compares tokens, and asks D1 for them",
   },
+  "src/subscription/lease-desk.ts": { may: ["async"], why: "it reads the log until a lease can be cut" },
   "src/subscription/log-reader.ts": {
     may: ["async"],
     why: "it awaits the topic's object, and decides nothing",
@@ -53,6 +54,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
   "src/push/dispatcher.ts": {
     may: ["async", "console", "fetch", "platform", "timer"],
     why: "the dispatcher is an entrypoint of its own, as an object is",
+  },
+  "src/push/dispatch.ts": {
+    may: ["async"],
+    why: "it is the course of one dispatch; requests, waits and reports are handed in",
   },
   "src/push/webhook.ts": { may: ["async"], why: "it is the request to the endpoint; fetch is handed in" },
   "src/push/signature.ts": { may: ["async", "crypto"], why: "WebCrypto signs, and only asynchronously" },
@@ -246,20 +251,22 @@ describe("the rules themselves", () => {
   const file = (text: string, path = "src/topic/log.ts") => describeSource(path, text);
 
   test("a pure file that reads a clock, rolls dice, fetches, logs or waits is found", () => {
-    const text = [
+    const impure = [
       "Date.now()",
       "new Date()",
+      "Date()",
       "Math.random()",
+      "crypto.randomUUID()",
       "crypto.subtle",
       "fetch('')",
       "console.log(1)",
       "setTimeout(f, 1)",
       "const f = async () => {}",
+      "await g()",
       "Promise.all([])",
       "process.env",
-    ].join(";\n");
-    const found = impurities(file(text)).map((line) => line.split(":")[1]);
-    expect(found).toEqual(["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]);
+    ];
+    expect(impure.filter((text) => impurities(file(text)).length === 0)).toEqual([]);
   });
 
   test("what only looks like the platform is not", () => {
@@ -327,9 +334,9 @@ function allowedPackage(name: string, path: string, folder: string): boolean {
 
 function impurities(file: SourceFile): string[] {
   const may = TOUCHES[file.path]?.may ?? [];
-  return touched(file)
-    .filter(({ power }) => !may.includes(power))
-    .map(({ power, text, line }) => `${file.path}:${line}: ${text}; ${INSTEAD[power]}`);
+  const faults = touched(file).filter(({ power }) => !may.includes(power));
+  const firsts = faults.filter(({ power }, i) => faults.findIndex((other) => other.power === power) === i);
+  return firsts.map(({ power, text, line }) => `${file.path}:${line}: ${text}; ${INSTEAD[power]}`);
 }
 
 function touched({ uses, imports }: SourceFile) {

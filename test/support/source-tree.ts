@@ -43,7 +43,6 @@ const POWERS: Readonly<Record<string, Power>> = {
   "performance.now": "clock",
   "Math.random": "chance",
   "crypto.randomUUID": "chance",
-  "crypto.getRandomValues": "chance",
   crypto: "crypto",
   fetch: "fetch",
   WebSocket: "fetch",
@@ -108,7 +107,7 @@ function* walk(node: Node): Generator<Node> {
 /** A member's or a property's name, and the name of a type, stand for no global. */
 function isBareName(node: Node, key: string): boolean {
   if (key === "property" || key === "key") return node.computed === false;
-  return node.type === "TSQualifiedName";
+  return node.type === "TSQualifiedName" || (node.type === "TSTypeReference" && key === "typeName");
 }
 
 function isNode(value: unknown): value is Node {
