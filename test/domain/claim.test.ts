@@ -1,3 +1,5 @@
+// What a claimant is told, whatever it finds in the ledger.
+
 import { describe, expect, it } from "vitest";
 import { type Claim, claimAnswer, ledgerNamespace, pushNamespace } from "../../src/ledger/claim";
 

@@ -1,3 +1,5 @@
+// What a dispatch sends next, and that every delivery gets one outcome, whatever is answered when.
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {

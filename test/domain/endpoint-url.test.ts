@@ -1,3 +1,5 @@
+// Which URLs may be an endpoint: a table of tricks, each with where it is allowed.
+
 import { describe, expect, it } from "vitest";
 import { checkEndpointUrl } from "../../src/endpoint-url";
 import { limits } from "../../src/limits";

@@ -1,3 +1,5 @@
+// A message as JSON: nothing of it is lost or changed.
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Message } from "../../src/message";

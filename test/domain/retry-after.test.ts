@@ -1,3 +1,5 @@
+// `Retry-After` in all its spellings, and what only looks like it.
+
 import { describe, expect, it } from "vitest";
 import { retryAfterMs } from "../../src/push/retry-after";
 

@@ -1,3 +1,5 @@
+// A batch of messages in one request, and what an endpoint may answer about each.
+
 import { describe, expect, it } from "vitest";
 import { limits } from "../../src/limits";
 import type { Item } from "../../src/push/dispatch-plan";

@@ -1,3 +1,5 @@
+// The headers of a webhook request: who may set what, and how a value gets through unchanged.
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Message } from "../../src/message";

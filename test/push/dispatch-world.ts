@@ -5,7 +5,7 @@ import type { DispatchCall, DispatchOutcome, ReportCall } from "../../src/calls"
 import { ok, type Result } from "../../src/errors";
 import { LedgerStore } from "../../src/ledger/ledger-store";
 import type { Message } from "../../src/message";
-import { type Dispatching, dispatch } from "../../src/push/dispatcher";
+import { type Dispatching, dispatch } from "../../src/push/dispatch";
 import { packRecords } from "../../src/record-batch";
 import type { Runtime } from "../../src/runtime";
 import {
