@@ -28,26 +28,29 @@ export function needsSegment(
   return newest === undefined || now - newest.openedAt >= segmentMs(kind, retentionMs);
 }
 
-/** The segments of one kind (oldest first) whose every row is past its retention. The newest is never among them. */
+/** A segment and when its newest row was written; undefined while more may be written or it is empty. */
+export type Dated = Readonly<{ segment: Segment; lastWrittenAt: number | undefined }>;
+
+/** The segments of one kind whose every row is past its retention. */
 export function droppable(
-  segments: readonly Segment[],
+  segments: readonly Dated[],
   kind: SegmentKind,
   retentionMs: number,
   now: number,
 ): Segment[] {
-  return segments.filter((_, i) => {
-    const next = segments[i + 1];
-    return next !== undefined && next.openedAt + keptMs(kind, retentionMs) <= now;
-  });
+  return segments
+    .filter(
+      ({ lastWrittenAt = Number.POSITIVE_INFINITY }) => lastWrittenAt + keptMs(kind, retentionMs) <= now,
+    )
+    .map(({ segment }) => segment);
 }
 
-/** When the oldest segment of one kind can be dropped, if it is not the only one. */
+/** When the first of these segments can be dropped, if any can. */
 export function nextDropAt(
-  segments: readonly Segment[],
+  segments: readonly Dated[],
   kind: SegmentKind,
   retentionMs: number,
 ): number | undefined {
-  const [oldest, next] = segments;
-  if (oldest === undefined) return undefined;
-  return (next?.openedAt ?? oldest.openedAt + segmentMs(kind, retentionMs)) + keptMs(kind, retentionMs);
+  const oldest = segments.find(({ lastWrittenAt }) => lastWrittenAt !== undefined);
+  return oldest?.lastWrittenAt === undefined ? undefined : oldest.lastWrittenAt + keptMs(kind, retentionMs);
 }

@@ -7,13 +7,15 @@ import { limits } from "../limits";
 import { joinBytes, recordSpans, unpackRecord } from "../record-batch";
 import type { StartAt } from "../settings";
 import { type Appended, appendBatch, type SeenId, trimRun } from "./log";
-import { droppable, needsSegment, nextDropAt, type Segment, type SegmentKind } from "./retention";
+import { type Dated, droppable, needsSegment, nextDropAt, type Segment, type SegmentKind } from "./retention";
 import type { TopicStore } from "./topic-store";
 
 export class TopicLog {
   head = 0;
   private segments: Segment[];
   private lastStoredAt = 0;
+  /** When each closed segment was last written, as far as it was asked. */
+  private readonly closedAt = new Map<number, number>();
 
   constructor(
     private readonly store: TopicStore,
@@ -161,27 +163,43 @@ export class TopicLog {
     return this.head;
   }
 
-  /** Drops the segments whose every row is past its retention. Answers whether the log lost any. */
-  dropExpired(now: number): boolean {
+  /** Drops the segments whose every row is past its retention. */
+  dropExpired(now: number): void {
     const gone = (["batches", "keys"] as const).flatMap((kind) =>
-      droppable(this.of(kind), kind, this.retentionMs, now),
+      droppable(this.dated(kind), kind, this.retentionMs, now),
     );
+    // The log always has a newest segment: it tells where the next offset begins.
+    const newest = this.of("batches").at(-1);
+    if (newest && gone.includes(newest)) this.open("batches", now);
     for (const segment of gone) this.store.dropSegment(segment);
     this.segments = this.segments.filter((segment) => !gone.includes(segment));
-    // The newest segment of messages is never dropped but closed first, by opening an empty one after it.
-    const newest = this.of("batches").at(-1);
-    if (newest && newest.firstOffset < this.head && needsSegment(newest, "batches", this.retentionMs, now)) {
-      this.open("batches", now);
-    }
-    return gone.some(({ kind }) => kind === "batches");
   }
 
   /** When dropExpired has something to do next. */
   nextDropAt(): number | undefined {
-    const batches = this.of("batches");
-    const empty = batches.length === 1 && batches[0]?.firstOffset === this.head;
-    const due = empty ? undefined : nextDropAt(batches, "batches", this.retentionMs);
-    return due ?? nextDropAt(this.of("keys"), "keys", this.retentionMs);
+    const dues = (["batches", "keys"] as const).map((kind) =>
+      nextDropAt(this.dated(kind), kind, this.retentionMs),
+    );
+    const due = Math.min(...dues.filter((at) => at !== undefined));
+    return due === Number.POSITIVE_INFINITY ? undefined : due;
+  }
+
+  /** Segments with when they were last written: of ids, when the next was opened; the newest is never done. */
+  private dated(kind: SegmentKind): Dated[] {
+    const segments = this.of(kind);
+    return segments.map((segment, i) => ({
+      segment,
+      lastWrittenAt:
+        kind === "keys" ? segments[i + 1]?.openedAt : this.lastWrittenAt(segment, segments[i + 1]),
+    }));
+  }
+
+  private lastWrittenAt(segment: Segment, next: Segment | undefined): number | undefined {
+    if (next === undefined) return segment.firstOffset < this.head ? this.lastStoredAt : undefined;
+    const known =
+      this.closedAt.get(segment.number) ?? this.store.lastRow(segment)?.storedAt ?? segment.openedAt;
+    this.closedAt.set(segment.number, known);
+    return known;
   }
 
   private *rows(from: number): Generator<LogRun> {

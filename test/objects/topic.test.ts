@@ -139,7 +139,7 @@ describe("retention", () => {
     clock.advance(10_001);
     await publish("new");
     await evictDurableObject(subscription);
-    clock.advance(80_000);
+    clock.advance(75_000);
     await runDurableObjectAlarm(topic);
     expect(value(await topic.stats())).toMatchObject({ earliest: 2, head: 3 });
     expect(unpackRecords((await pull()).records).map(({ id }) => id)).toEqual(["new"]);
