@@ -5,6 +5,7 @@ import type { SubscriptionEntry, TopicEntry } from "../../src/catalog/catalog-st
 import {
   deleteSubscription,
   deleteTopic,
+  finish,
   putQueue,
   putSubscription,
   putTopic,
@@ -151,6 +152,18 @@ describe("a topic", () => {
     expect(codeOf(await putTopic(catalog, wanted("orders", 3)))).toBe("conflict");
     expect(living(objects.topics)).toEqual([]);
     expect(await store.entries.findTopic("orders")).toBeUndefined();
+  });
+
+  test("whose deletion began while it was being created is not brought back by its creator", async () => {
+    const { catalog, objects, store } = fakeCatalog();
+    objects.before.set("topic.provision 2", async () => {
+      objects.faults.add("topic.remove 0");
+      expect(codeOf(await deleteTopic(catalog, "orders"))).toBe("unavailable");
+      objects.faults.clear();
+    });
+    expect(codeOf(await putTopic(catalog, wanted("orders", 3)))).toBe("conflict");
+    expect((await store.entries.findTopic("orders"))?.state).toBe("deleting");
+    expect(living(objects.topics)).toEqual([]);
   });
 
   test("with more subscriptions than one call removes is invisible at once and gone after the next calls", async () => {
@@ -335,6 +348,26 @@ describe("a subscription", () => {
     expect(living(objects.subscriptions)).toEqual([]);
     for (const object of objects.topics.values()) expect(object.attached.size).toBe(0);
     expect(must(await deleteSubscription(catalog, topic, "audit"))).toBeNull();
+  });
+
+  test("slips in under no topic that is being deleted", async () => {
+    const { catalog, store, objects, topic } = await withTopic();
+    await putSubscription(catalog, reader(topic));
+    objects.faults.add("topic.remove 0");
+    await deleteTopic(catalog, "orders");
+    const late = { topic: "orders", topicGeneration: topic.generation, partitions: 1, name: "late" };
+    const life = { generation: "late", version: 1, state: "creating", createdAt: 1, updatedAt: 1 } as const;
+    const { settings, startAt } = reader(topic);
+    expect(await store.entries.insertSubscription({ ...late, ...life, settings, startAt })).toBe(false);
+  });
+
+  test("that is active is not taken back by a finisher who saw it half-made", async () => {
+    const { catalog, store, objects, topic } = await withTopic();
+    const { entry } = must(await putSubscription(catalog, reader(topic)));
+    objects.refusals.set("topic.attach 0", { code: "gone", detail: "not here" });
+    expect(codeOf(await finish(catalog, { ...entry, state: "creating" }))).toBe("conflict");
+    expect(must(await store.subscription(topic, "audit"))).toEqual(entry);
+    expect(living(objects.subscriptions)).toHaveLength(1);
   });
 
   test("past the limit of its topic is refused, also when many come at once", async () => {
