@@ -79,8 +79,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.wake();
   }
 
+  /** Leaves a tombstone, also where nothing was: a creation that comes late finds it. */
   async remove(): Promise<Result<null>> {
-    if (this.loaded) this.store.transaction(() => this.store.bury());
+    const isBuried = this.store.subscription()?.deleted ?? false;
+    if (!isBuried) this.store.transaction(() => this.store.bury());
     this.loaded = undefined;
     this.waiters.wakeAll();
     return ok(null);

@@ -94,6 +94,8 @@ export class SubscriptionStore {
 
   /** Deletes everything but the subscription's row, which stays as a tombstone, its secrets blanked. */
   bury(): void {
+    migrate(this.storage, MIGRATIONS);
+    this.sql.exec("INSERT OR IGNORE INTO subscription VALUES (1, '{}', '{}', 0, 1)");
     for (const table of ["state", "waiting", "lanes", "dead_letters"]) this.sql.exec(`DROP TABLE ${table}`);
     this.sql.exec("UPDATE subscription SET deleted = 1, settings = '{}' WHERE id = 1");
   }

@@ -67,8 +67,9 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     });
   }
 
+  /** Leaves a tombstone, also where nothing was: a creation that comes late finds it. */
   async remove(): Promise<Result<null>> {
-    if (!this.loaded) return ok(null);
+    if (this.store.topic()?.deleted) return ok(null);
     return this.change(() => {
       this.store.bury();
       return ok(null);

@@ -80,6 +80,8 @@ export class TopicStore {
 
   /** Drops everything but the topic's row, which stays as a tombstone. */
   bury(): void {
+    migrate(this.storage, MIGRATIONS);
+    this.sql.exec("INSERT OR IGNORE INTO topic VALUES (1, '', '', 0, '{}', 0, 1)");
     for (const segment of this.segments()) this.dropSegment(segment);
     this.sql.exec("DELETE FROM subscriptions");
     this.sql.exec("DELETE FROM rejections");

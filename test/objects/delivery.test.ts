@@ -1,6 +1,17 @@
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
-import { conservation, idsOf, message, newSubscription, newTopic, refs, value } from "../support/objects";
+import { objectName } from "../../src/calls";
+import { defaultTopicSettings } from "../../src/settings";
+import {
+  bindings,
+  conservation,
+  idsOf,
+  message,
+  newSubscription,
+  newTopic,
+  refs,
+  value,
+} from "../support/objects";
 
 describe("pull", () => {
   test("messages are leased in publish order and settled by ack", async () => {
@@ -243,6 +254,27 @@ describe("life", () => {
       await topic.topic.read({ from: 0, maxBytes: 1 }),
     ];
     expect(calls.map((answer) => !answer.ok && answer.error.code)).toEqual(["gone", "gone", "gone", "gone"]);
+  });
+
+  test("what was removed before it was provisioned is never brought to life by a late creation", async () => {
+    const topic = await newTopic();
+    const { provision } = await newSubscription(topic);
+    const late = { ...provision, generation: `late-${provision.generation}` };
+    const subscription = bindings.SUBSCRIPTION.getByName(objectName(late.generation, 0));
+    value(await subscription.remove());
+    value(await subscription.remove());
+    const answer = await subscription.provision(late);
+    expect(!answer.ok && answer.error.code).toBe("gone");
+    const lateTopic = bindings.TOPIC.getByName(objectName(late.generation, 0));
+    value(await lateTopic.remove());
+    const created = await lateTopic.provision({
+      topic: "t",
+      generation: late.generation,
+      partition: 0,
+      settings: defaultTopicSettings,
+      version: 1,
+    });
+    expect(!created.ok && created.error.code).toBe("gone");
   });
 
   test("a paused subscription hands out nothing and loses nothing", async () => {
