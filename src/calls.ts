@@ -2,7 +2,7 @@
 // Every call may arrive twice and changes nothing the second time. Records cross packed (record-batch.ts).
 
 import type { BrokerError, Result } from "./errors";
-import type { ClientId, RecordBatch } from "./record-batch";
+import type { RecordBatch } from "./record-batch";
 import type { StartAt, SubscriptionSettings, TopicSettings } from "./settings";
 
 /** The object of one partition of one generation of a topic or subscription. */
@@ -261,5 +261,3 @@ export interface DispatchCalls {
   /** Carries a leased batch to its endpoint and reports how it fared. Never throws for an endpoint's fault. */
   deliver(call: DispatchCall): Promise<void>;
 }
-
-export type { ClientId, RecordBatch };

@@ -50,6 +50,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it awaits the topic's object, and decides nothing",
   },
+  "src/subscription/push-pump.ts": {
+    may: ["async", "console"],
+    why: "it awaits the dispatcher, and is the only one to see it fail",
+  },
   "src/subscription/waiters.ts": { may: ["async", "timer"], why: "it is the waiting of long polls" },
   "src/push/dispatcher.ts": {
     may: ["async", "console", "fetch", "platform", "timer"],

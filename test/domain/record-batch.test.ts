@@ -1,3 +1,5 @@
+// Packing and unpacking, partitions, and what makes a message valid.
+
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checkMessage, type Message } from "../../src/message";

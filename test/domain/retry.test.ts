@@ -1,3 +1,5 @@
+// When an attempt is made again.
+
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { noteAttempt, retryDelayMs } from "../../src/subscription/retry";

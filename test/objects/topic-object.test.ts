@@ -1,3 +1,5 @@
+// The topic on the real object: appending, ids, where subscriptions start, retention.
+
 import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { unpackRecords } from "../../src/record-batch";

@@ -9,7 +9,7 @@ import type { Message } from "../../src/message";
 import { packRecords } from "../../src/record-batch";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
 import { nodeObjects } from "../support/node-objects";
-import { Witness } from "./model";
+import { Witness } from "./witness";
 
 const KEYS = [undefined, undefined, "a", "b", "c"];
 const SETTINGS = {

@@ -1,3 +1,5 @@
+// The subscription on the real objects: leases, settlement, dead letters, lanes, life and death.
+
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { objectName } from "../../src/calls";
