@@ -37,7 +37,7 @@ export default defineConfig(async () => {
           ],
           test: {
             name: "workers",
-            include: ["test/{objects,http,contract,ledger,push,ingress,catalog}/**/*.test.ts"],
+            include: ["test/{objects,http,contract,ledger,push,ingress,catalog,cost}/**/*.test.ts"],
             setupFiles: ["./test/support/migrate.ts"],
           },
         },
