@@ -20,6 +20,7 @@ export type ErrorCode =
   | "method-not-allowed"
   | "conflict"
   | "id-reused"
+  | "all-refused"
   | "atomic-refused"
   | "atomic-spans-partitions"
   | "not-pull"
@@ -41,7 +42,11 @@ export type BrokerError = Readonly<{
   field?: string;
   limit?: number | string;
   retryAfterMs?: number;
+  /** Every field that was refused, when there are several; `field` and `limit` are those of the first. */
+  faults?: readonly FieldFault[];
 }>;
+
+export type FieldFault = Readonly<{ field: string; detail: string; limit?: number | string }>;
 
 export type Ok<T> = Readonly<{ ok: true; value: T }>;
 export type Refused = Readonly<{ ok: false; error: BrokerError }>;

@@ -1,12 +1,34 @@
 // The Worker's entry: requests, Cloudflare Queue batches and the cron go to their folders; the objects and the
 // dispatcher are re-exported for the runtime. No logic.
 
+import { CatalogStore } from "./catalog/catalog-store";
+import { sweep } from "./catalog/sweep";
+import type { Env } from "./env";
+import { createApp } from "./http/app";
+import { consumeIngress, consumeIngressDead } from "./ingress/ingress-consumer";
+import { LedgerStore } from "./ledger/ledger-store";
+import { limits } from "./limits";
+import { systemRuntime } from "./runtime";
+
 export { Dispatcher } from "./push/dispatcher";
 export { SubscriptionObject } from "./subscription/subscription-object";
 export { TopicObject } from "./topic/topic-object";
 
-export default {
-  fetch: () => new Response("not here yet", { status: 503 }),
-  queue: (batch: MessageBatch) => batch.retryAll(),
-  scheduled: () => {},
+const app = createApp();
+const consumers = {
+  "pennypost-ingress": consumeIngress,
+  "pennypost-ingress-dead": consumeIngressDead,
 };
+
+export default {
+  fetch: app.fetch,
+  async queue(batch, env) {
+    const consume = consumers[batch.queue as keyof typeof consumers];
+    await consume(batch, env, systemRuntime);
+  },
+  async scheduled(_controller, env) {
+    const catalog = { env, store: new CatalogStore(env.CATALOG, systemRuntime), runtime: systemRuntime };
+    const ledger = new LedgerStore(env.LEDGER, systemRuntime);
+    await sweep(catalog, () => ledger.sweep(limits.ledgerSweepRows));
+  },
+} satisfies ExportedHandler<Env>;

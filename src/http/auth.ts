@@ -1,0 +1,83 @@
+// Who makes a request: the holder of the root token, or of one that the catalog keeps the SHA-256 of. Nobody is
+// told whether a name exists before this has passed.
+
+import { ok, type Refused, type Result, refuse } from "../errors";
+import { toBase64 } from "../message-json";
+import type { Broker } from "./broker";
+import { onlyPublishesTo, type Principal, parseScope, rootPrincipal } from "./scope";
+
+const TOKEN_PREFIX = "pp_";
+const SECRET_PREFIX = "whsec_";
+const SECRET_BYTES = 32;
+/** Far above any token of ours: what is longer is not worth hashing. */
+const TOKEN_LENGTH_LIMIT = 512;
+const BEARER = /^bearer +([\x21-\x7e]+) *$/i;
+const utf8 = new TextEncoder();
+
+/** The principal of an `Authorization: Bearer` header. */
+export async function authenticate(broker: Broker, authorization: string | null): Promise<Result<Principal>> {
+  const token = authorization === null ? undefined : BEARER.exec(authorization)?.[1];
+  if (token === undefined) {
+    return refuse("unauthenticated", "Send the header `Authorization: Bearer <token>`.");
+  }
+  if (token.length > TOKEN_LENGTH_LIMIT) return unknown();
+  const digest = await sha256(utf8.encode(token));
+  if (await isRoot(broker, digest)) return ok(rootPrincipal);
+  return find(broker, digest);
+}
+
+/** The topic that a token in a URL publishes to. The root token is not for URLs, which are logged. */
+export async function authenticateInbound(
+  broker: Broker,
+  token: string,
+): Promise<Result<{ principal: Principal; topic: string }>> {
+  if (token.length > TOKEN_LENGTH_LIMIT) return unknown();
+  const found = await find(broker, await sha256(utf8.encode(token)));
+  if (!found.ok) return found;
+  const topic = onlyPublishesTo(found.value);
+  if (topic !== undefined) return ok({ principal: found.value, topic });
+  return refuse("forbidden", "A token in a URL has one scope: to publish to exactly one topic.");
+}
+
+/** A new token, and its hash to be kept. The token is shown once. */
+export async function newToken(): Promise<{ token: string; hash: string }> {
+  const token = `${TOKEN_PREFIX}${randomBase64().replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+  return { token, hash: toHex(await sha256(utf8.encode(token))) };
+}
+
+/** A new signing secret of an endpoint (Standard Webhooks). */
+export function newSigningSecret(): string {
+  return `${SECRET_PREFIX}${randomBase64()}`;
+}
+
+export function sha256(bytes: Uint8Array): Promise<ArrayBuffer> {
+  return crypto.subtle.digest("SHA-256", bytes);
+}
+
+async function find(broker: Broker, digest: ArrayBuffer): Promise<Result<Principal>> {
+  const found = await broker.catalog.store.tokens.find(toHex(digest));
+  if (!found.ok) return found;
+  const { id, scopes } = found.value;
+  return ok({ id, scopes: scopes.flatMap((scope) => parseScope(scope) ?? []) });
+}
+
+/** In constant time: two hashes of one length are compared, and how far they agree tells nothing of the token. */
+async function isRoot({ rootToken }: Broker, digest: ArrayBuffer): Promise<boolean> {
+  if (root?.token !== rootToken) root = { token: rootToken, digest: await sha256(utf8.encode(rootToken)) };
+  return crypto.subtle.timingSafeEqual(root.digest, digest);
+}
+
+/** The root token's hash, made once per isolate. */
+let root: { token: string; digest: ArrayBuffer } | undefined;
+
+function randomBase64(): string {
+  return toBase64(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
+}
+
+function toHex(digest: ArrayBuffer): string {
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function unknown(): Refused {
+  return refuse("unauthenticated", "The token is unknown or has expired.");
+}

@@ -1,0 +1,43 @@
+// What the routes work with: the bindings, the stores and the settings, made once per isolate.
+
+import { CatalogStore } from "../catalog/catalog-store";
+import type { Catalog } from "../catalog/entry-lifecycle";
+import { type Env, settings } from "../env";
+import { ok, type Result, refuse } from "../errors";
+import { LedgerStore } from "../ledger/ledger-store";
+import type { Runtime } from "../runtime";
+
+export type Broker = Readonly<{
+  env: Env;
+  runtime: Runtime;
+  catalog: Catalog;
+  ledger: LedgerStore;
+  rootToken: string;
+  local: boolean;
+  log: boolean;
+}>;
+
+const brokers = new WeakMap<Env, Result<Broker>>();
+
+/** The broker of these bindings. Refused, saying what to set, while it is not configured. */
+export function brokerOf(env: Env, runtime: Runtime): Result<Broker> {
+  const held = brokers.get(env);
+  if (held) return held;
+  const broker = openBroker(env, runtime);
+  brokers.set(env, broker);
+  return broker;
+}
+
+function openBroker(env: Env, runtime: Runtime): Result<Broker> {
+  try {
+    const { rootToken, local, log } = settings(env);
+    if (rootToken === undefined) {
+      return refuse("not-configured", "Set the secret ROOT_TOKEN: `npx wrangler secret put ROOT_TOKEN`.");
+    }
+    const store = new CatalogStore(env.CATALOG, runtime);
+    const ledger = new LedgerStore(env.LEDGER, runtime);
+    return ok({ env, runtime, catalog: { env, store, runtime }, ledger, rootToken, local, log });
+  } catch (fault) {
+    return refuse("not-configured", fault instanceof Error ? fault.message : String(fault));
+  }
+}

@@ -1,0 +1,206 @@
+// What a publisher sent, read as messages: one from headers and a raw body, many from JSON. An item that cannot
+// be read is refused by itself, its neighbours are not. Read by hand and not by a schema: it is the hot path.
+
+import { ok, type Refused, type Result, refuse } from "../errors";
+import { limits } from "../limits";
+import { checkMessage, type Message } from "../message";
+import type { TopicSettings } from "../settings";
+import { isRecord, isTooDeep } from "./json";
+
+/** A well-formed message, and whether its id is the publisher's choice: only such an id can meet its first publish. */
+export type Draft = Readonly<{ message: Message; isClientId: boolean }>;
+
+/** What is the same for every message of a request. */
+export type Stamp = Readonly<{ publishedAt: number; traceparent?: string; newId(): string }>;
+export type HeaderReader = Readonly<{
+  get(name: string): string | null;
+  entries(): Iterable<[string, string]>;
+}>;
+
+const ATTRIBUTE_PREFIX = "pennypost-attr-";
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+/** The next version's words: refused by name, so that nobody believes a message was delayed. */
+const TIMING_HEADERS = {
+  "pennypost-delay-ms": "delayMs",
+  "pennypost-deliver-at": "deliverAt",
+  "pennypost-ttl-ms": "ttlMs",
+} as const;
+const TIMING_FIELDS: readonly string[] = Object.values(TIMING_HEADERS);
+const ITEM_FIELDS: ReadonlySet<string> = new Set([
+  "id",
+  "orderingKey",
+  "subject",
+  "contentType",
+  "data",
+  "dataBase64",
+  "attributes",
+]);
+const utf8 = new TextEncoder();
+
+/** The W3C trace context of a request; one that is not well formed counts as absent, as its standard says. */
+export function traceparentOf(headers: HeaderReader): { traceparent?: string } {
+  const traceparent = headers.get("traceparent");
+  return traceparent !== null && TRACEPARENT.test(traceparent) ? { traceparent } : {};
+}
+
+/** Whether the publisher asks to be answered only when the message is stored (`Prefer: wait`, RFC 7240). */
+export function prefersWait(headers: HeaderReader): boolean {
+  const prefer = headers.get("prefer");
+  return prefer !== null && /(?:^|,)\s*wait\s*(?:[=;,]|$)/i.test(prefer);
+}
+
+// ── one message: headers and a raw body ──────────────────────────────────────────────────────────────
+
+/** Reads one message whose body is the request's and whose headers carry the rest. */
+export function readRaw(
+  headers: HeaderReader,
+  body: Uint8Array,
+  { keepHeaders, idHeader }: TopicSettings,
+  { newId, ...stamp }: Stamp,
+): Result<Draft> {
+  for (const [header, field] of Object.entries(TIMING_HEADERS)) {
+    if (headers.get(header) !== null) return notYet(field, field);
+  }
+  const id = readId(headers, idHeader);
+  if (!id.ok) return id;
+  const orderingKey = headers.get("pennypost-ordering-key");
+  const subject = headers.get("pennypost-subject");
+  return toDraft("", {
+    id: id.value ?? newId(),
+    isClientId: id.value !== undefined,
+    ...stamp,
+    contentType: headers.get("content-type") || "application/octet-stream",
+    body,
+    ...(orderingKey !== null && { orderingKey }),
+    ...(subject !== null && { subject }),
+    ...attributesOf(headers),
+    ...keptHeaders(headers, keepHeaders),
+  });
+}
+
+/** `Idempotency-Key` is a structured string (in quotes), though many senders leave the quotes out. */
+function readId(headers: HeaderReader, idHeader: string | undefined): Result<string | undefined> {
+  const key = headers.get("idempotency-key");
+  if (key === null) return ok((idHeader && headers.get(idHeader)) || undefined);
+  if (!key.startsWith('"')) return ok(key);
+  const quoted = /^"((?:[^"\\]|\\["\\])*)"$/.exec(key);
+  if (quoted?.[1] !== undefined) return ok(quoted[1].replace(/\\(["\\])/g, "$1"));
+  return refuse("invalid-request", "Idempotency-Key begins with a quote but is no quoted string.", {
+    field: "id",
+  });
+}
+
+function attributesOf(headers: HeaderReader): { attributes?: Record<string, string> } {
+  const found: [string, string][] = [];
+  for (const [name, value] of headers.entries()) {
+    if (name.startsWith(ATTRIBUTE_PREFIX)) found.push([name.slice(ATTRIBUTE_PREFIX.length), value]);
+  }
+  return found.length > 0 ? { attributes: Object.fromEntries(found) } : {};
+}
+
+function keptHeaders(headers: HeaderReader, names: readonly string[]): { headers?: Record<string, string> } {
+  const kept = names.flatMap((name) => {
+    const value = headers.get(name);
+    return value === null ? [] : [[name, value] as const];
+  });
+  return kept.length > 0 ? { headers: Object.fromEntries(kept) } : {};
+}
+
+// ── many messages: JSON, or NDJSON ───────────────────────────────────────────────────────────────────
+
+/** Reads the item at `index` of a batch. */
+export function readItem(item: unknown, index: number, { newId, ...stamp }: Stamp): Result<Draft> {
+  const at = `messages[${index}].`;
+  if (!isRecord(item)) return wrong(`messages[${index}]`, "an object");
+  const fields = checkFields(item, at);
+  if (fields) return fields;
+  const { id, orderingKey, subject, contentType, attributes } = item;
+  for (const [name, text] of Object.entries({ id, orderingKey, subject, contentType })) {
+    if (text !== undefined && !isText(text)) return wrong(`${at}${name}`, "a string of whole characters");
+  }
+  if (attributes !== undefined && !(isRecord(attributes) && Object.values(attributes).every(isText))) {
+    return wrong(`${at}attributes`, "an object of strings");
+  }
+  const data = readData(item, at);
+  if (!data.ok) return data;
+  return toDraft(at, {
+    id: (id as string | undefined) ?? newId(),
+    isClientId: id !== undefined,
+    ...stamp,
+    contentType: (contentType as string | undefined) ?? data.value.contentType,
+    body: data.value.body,
+    ...(orderingKey !== undefined && { orderingKey: orderingKey as string }),
+    ...(subject !== undefined && { subject: subject as string }),
+    ...(attributes !== undefined && { attributes: attributes as Record<string, string> }),
+  });
+}
+
+function checkFields(item: Readonly<Record<string, unknown>>, at: string): Refused | undefined {
+  for (const name of Object.keys(item)) {
+    if (ITEM_FIELDS.has(name)) continue;
+    const field = `${at}${name.slice(0, limits.attributeNameLength)}`;
+    if (TIMING_FIELDS.includes(name)) return notYet(name, field);
+    return refuse(
+      "invalid-request",
+      `A message has no field "${name.slice(0, limits.attributeNameLength)}".`,
+      {
+        field,
+      },
+    );
+  }
+  return undefined;
+}
+
+type Data = { body: Uint8Array; contentType: string };
+
+/** The message's bytes: a string is its UTF-8, `dataBase64` what it encodes, any other value its JSON. */
+function readData({ data, dataBase64 }: Readonly<Record<string, unknown>>, at: string): Result<Data> {
+  if (data !== undefined && dataBase64 !== undefined) {
+    return refuse("invalid-request", "A message has data or dataBase64, not both.", { field: `${at}data` });
+  }
+  if (dataBase64 !== undefined) return readBase64(dataBase64, `${at}dataBase64`);
+  if (data === undefined) {
+    return refuse("invalid-request", "A message has data or dataBase64.", { field: `${at}data` });
+  }
+  if (typeof data === "string") {
+    if (!data.isWellFormed()) return wrong(`${at}data`, "a string of whole characters");
+    return ok({ body: utf8.encode(data), contentType: "text/plain; charset=utf-8" });
+  }
+  if (isTooDeep(data, limits.jsonDepth)) {
+    return refuse("invalid-request", `JSON is nested at most ${limits.jsonDepth} deep.`, {
+      field: `${at}data`,
+      limit: limits.jsonDepth,
+    });
+  }
+  return ok({ body: utf8.encode(JSON.stringify(data)), contentType: "application/json" });
+}
+
+function readBase64(text: unknown, field: string): Result<Data> {
+  if (typeof text !== "string") return wrong(field, "a string");
+  try {
+    const body = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    return ok({ body, contentType: "application/octet-stream" });
+  } catch {
+    return wrong(field, "base64");
+  }
+}
+
+// ── what both share ──────────────────────────────────────────────────────────────────────────────────
+
+function toDraft(at: string, { isClientId, ...message }: Message & { isClientId: boolean }): Result<Draft> {
+  const checked = checkMessage(message, at);
+  return checked.ok ? ok({ message, isClientId }) : checked;
+}
+
+/** A lone surrogate has no UTF-8: what comes out would not be what went in. */
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value.isWellFormed();
+}
+
+function wrong(field: string, what: string): Refused {
+  return refuse("invalid-request", `${field} must be ${what}.`, { field });
+}
+
+function notYet(name: string, field: string): Refused {
+  return refuse("invalid-request", `${name} is not yet supported: a message cannot be timed.`, { field });
+}

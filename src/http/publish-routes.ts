@@ -1,0 +1,165 @@
+// Publishing: one message as the raw body, or many as JSON or NDJSON. What promises no order and fits goes through
+// the Cloudflare Queue and is answered 202; everything else is stored in its topic first and answered 201.
+
+import { z } from "zod";
+import type { TopicEntry } from "../catalog/catalog-entry";
+import { ok, type Result } from "../errors";
+import { limits } from "../limits";
+import { authenticateInbound } from "./auth";
+import type { Broker } from "./broker";
+import type { PathParams, TopicPlace } from "./place-routes";
+import { problemResponse } from "./problem";
+import { itemResults, type Outcomes, refusalOf, statusOf } from "./publish";
+import { readBatch } from "./publish-body";
+import { type Draft, prefersWait, readItem, readRaw, type Stamp, traceparentOf } from "./publish-items";
+import { batchBody, batchHeaders, published, publishHeaders } from "./publish-schemas";
+import { type Publish, publishItems } from "./publish-store";
+import { readBody } from "./request-routes";
+import { type Call, type Route, route } from "./route";
+import type { Principal } from "./scope";
+
+/** What is known of a publish from its beginning: to whom, by whom, since when. */
+type Asked = Readonly<{
+  broker: Broker;
+  principal: Principal;
+  topic: TopicEntry;
+  request: Request;
+  since: number;
+}>;
+
+/** The publishing routes below a topic or a queue. */
+export function publishRoutes(place: TopicPlace): readonly Route[] {
+  const { base, tag, params, findTopic } = place;
+  const asked = async (call: Call<PathParams, unknown, unknown>): Promise<Result<Asked>> => {
+    const { broker, principal, request } = call;
+    const since = broker.runtime.now();
+    const topic = await findTopic(broker, call.params);
+    return topic.ok ? ok({ broker, principal, request, since, topic: topic.value }) : topic;
+  };
+  return [
+    route({
+      ...{ method: "post", path: `${base}/messages`, tag, access: ["publish"] },
+      summary: "Publish one message",
+      description: "The body is the message, byte for byte, of any content type; headers carry the rest.",
+      params,
+      headers: publishHeaders,
+      rawBody: { description: "The message.", content: { "*/*": z.any() } },
+      answers: published,
+      handle: async (call) => {
+        const publish = await asked(call);
+        return publish.ok ? publishRaw(publish.value) : publish;
+      },
+    }),
+    route({
+      ...{ method: "post", path: `${base}/messages/batch`, tag, access: ["publish"] },
+      summary: "Publish many messages",
+      description:
+        "JSON, or NDJSON (`application/x-ndjson`) with one message a line and `?atomic=true` in the URL. " +
+        "Every message gets its own result: one bad message refuses itself, not its neighbours.",
+      params,
+      headers: batchHeaders,
+      rawBody: {
+        description: "The messages.",
+        content: { "application/json": batchBody, "application/x-ndjson": z.string() },
+      },
+      answers: published,
+      handle: async (call) => {
+        const publish = await asked(call);
+        return publish.ok ? publishBatch(publish.value) : publish;
+      },
+    }),
+  ];
+}
+
+/** For senders that cannot add a header: the token is in the URL, and may do nothing but publish to one topic. */
+export const inboundRoute: Route = route({
+  ...{ method: "post", path: "/v1/in/{token}", tag: "Publish", access: "public" },
+  summary: "Publish one message with the token in the URL",
+  description: "The token has one scope: to publish to exactly one topic. The raw body is the message.",
+  params: z.object({ token: z.string() }),
+  headers: publishHeaders,
+  rawBody: { description: "The message.", content: { "*/*": z.any() } },
+  answers: published,
+  handle: async ({ broker, params, request }) => {
+    const since = broker.runtime.now();
+    const inbound = await authenticateInbound(broker, params.token);
+    if (!inbound.ok) return inbound;
+    const topic = await broker.catalog.store.topic(inbound.value.topic);
+    if (!topic.ok) return topic;
+    return publishRaw({ broker, principal: inbound.value.principal, request, since, topic: topic.value });
+  },
+});
+
+// ── reading ──────────────────────────────────────────────────────────────────────────────────────────
+
+async function publishRaw(asked: Asked): Promise<Result<never> | Response> {
+  const { broker, topic, request } = asked;
+  const body = await readBody(request, limits.messageBytes);
+  if (!body.ok) return body;
+  const item = readRaw(request.headers, body.value, topic.settings, stampOf(broker, request, asked.since));
+  if (!item.ok) return item;
+  const publish = { items: [item], atomic: false, wait: prefersWait(request.headers) };
+  return answer(asked, publish, await publishItems(broker, topic, publish), "single");
+}
+
+async function publishBatch(asked: Asked): Promise<Result<never> | Response> {
+  const { broker, request } = asked;
+  const body = await readBody(request, limits.publishRequestBytes);
+  if (!body.ok) return body;
+  const atomicInUrl = new URL(request.url).searchParams.get("atomic");
+  const batch = readBatch(body.value, request.headers.get("content-type"), atomicInUrl);
+  if (!batch.ok) return batch;
+  const { values, atomic } = batch.value;
+  const stamp = stampOf(broker, request, asked.since);
+  const items = values.map((value, index) => (value.ok ? readItem(value.value, index, stamp) : value));
+  const publish = { items, atomic, wait: prefersWait(request.headers) };
+  return answer(asked, publish, await publishItems(broker, asked.topic, publish), "batch");
+}
+
+function stampOf({ runtime }: Broker, { headers }: Request, publishedAt: number): Stamp {
+  return { publishedAt, ...traceparentOf(headers), newId: () => runtime.newId() };
+}
+
+// ── answering ────────────────────────────────────────────────────────────────────────────────────────
+
+function answer(
+  asked: Asked,
+  { items, atomic, wait }: Publish,
+  outcomes: Outcomes,
+  kind: "single" | "batch",
+): Result<never> | Response {
+  const status = statusOf(outcomes);
+  const response = respond();
+  logPublish(asked, items, response.status);
+  return response;
+
+  function respond(): Response {
+    const [first] = outcomes.values();
+    if (kind === "single" && first?.status === "refused") return problemResponse(first.error);
+    const messages = itemResults(items, outcomes);
+    if (status === "refused") return problemResponse(refusalOf(outcomes, atomic), { messages });
+    const headers = wait ? { "preference-applied": "wait" } : undefined;
+    return Response.json(
+      { status, messages },
+      { status: status === "stored" ? 201 : 202, ...(headers && { headers }) },
+    );
+  }
+}
+
+/** One wide line for each publish: never a body, an id or a token. */
+function logPublish(
+  { broker, principal, topic, since }: Asked,
+  items: readonly Result<Draft>[],
+  status: number,
+): void {
+  if (!broker.log) return;
+  const bodies = items.map((item) => (item.ok ? item.value.message.body.byteLength : 0));
+  const bytes = bodies.reduce((sum, length) => sum + length, 0);
+  const ms = broker.runtime.now() - since;
+  console.log(
+    JSON.stringify({
+      ...{ event: "publish", topic: topic.name, count: items.length, bytes, status, ms },
+      principal: principal.id,
+    }),
+  );
+}

@@ -1,0 +1,74 @@
+// What publishing takes and answers, for the OpenAPI page: publish-items.ts reads it by hand.
+
+import { z } from "zod";
+import { limits } from "../limits";
+import { messageId, problem } from "./schemas";
+
+export const publishHeaders = z.object({
+  "Idempotency-Key": messageId.optional().meta({
+    description: "The message id. The same id with the same content is stored once.",
+  }),
+  "Pennypost-Ordering-Key": z.string().max(limits.orderingKeyBytes).optional().meta({
+    description: "Messages with one key are delivered one at a time and in order.",
+  }),
+  "Pennypost-Subject": z.string().max(limits.subjectBytes).optional(),
+  "Pennypost-Attr-{name}": z.string().optional().meta({ description: "An attribute of the message." }),
+  Prefer: z
+    .string()
+    .optional()
+    .meta({ description: "`wait`: answer only when it is stored.", example: "wait" }),
+  traceparent: z.string().optional().meta({ description: "W3C Trace Context." }),
+});
+
+export const batchHeaders = publishHeaders.pick({ Prefer: true, traceparent: true });
+
+const item = z
+  .strictObject({
+    id: messageId.optional(),
+    orderingKey: z.string().max(limits.orderingKeyBytes).optional(),
+    subject: z.string().max(limits.subjectBytes).optional(),
+    contentType: z.string().max(limits.contentTypeBytes).optional(),
+    data: z.unknown().optional().meta({
+      description: "A string is its UTF-8 bytes; any other JSON value is serialised once.",
+    }),
+    dataBase64: z.string().optional().meta({ description: "In place of `data`, for any bytes." }),
+    attributes: z.record(z.string(), z.string()).optional(),
+  })
+  .meta({ id: "MessageToPublish" });
+
+export const batchBody = z
+  .strictObject({
+    messages: z.array(item).min(1).max(limits.publishMessages),
+    atomic: z.boolean().optional().meta({ description: "One refused message refuses all." }),
+  })
+  .meta({ id: "Batch" });
+
+const accepted = z
+  .object({
+    status: z.literal("accepted"),
+    messages: z.array(z.object({ id: z.string(), error: problem.optional() })),
+  })
+  .meta({ id: "Accepted" });
+
+const stored = z
+  .object({
+    status: z.literal("stored"),
+    messages: z.array(
+      z.object({
+        id: z.string(),
+        partition: z.int().optional(),
+        offset: z.int().optional(),
+        duplicate: z
+          .boolean()
+          .optional()
+          .meta({ description: "It met its first publish, which has this place." }),
+        error: problem.optional(),
+      }),
+    ),
+  })
+  .meta({ id: "Stored" });
+
+export const published = {
+  201: { description: "On disk in the topic.", schema: stored },
+  202: { description: "On disk in the Cloudflare Queue, on its way to the topic.", schema: accepted },
+};

@@ -1,0 +1,257 @@
+// Where a publish is written: the Cloudflare Queue, which answers before any topic has seen it, or the topic's
+// partitions. It repeats what failed on the way, always with the same record batch id, so nothing is written twice.
+
+import { type BatchAnswer, objectName } from "../calls";
+import type { TopicEntry } from "../catalog/catalog-entry";
+import { inParallel } from "../catalog/entry-lifecycle";
+import type { Env } from "../env";
+import { type BrokerError, ok, type Result, refuse } from "../errors";
+import { limits } from "../limits";
+import { toBase64 } from "../message-json";
+import type { RecordBatch } from "../record-batch";
+import { sha256 } from "./auth";
+import type { Broker } from "./broker";
+import { fingerprintBytes } from "./fingerprint";
+import {
+  type Bound,
+  bind,
+  cutToRows,
+  type Entry,
+  mayAccept,
+  noteAll,
+  noteStored,
+  type Outcome,
+  type Outcomes,
+  packAll,
+  refuseTogether,
+} from "./publish";
+import type { Draft } from "./publish-items";
+
+/** The items of a publish, in the order they were sent, and how they are to be published. */
+export type Publish = Readonly<{ items: readonly Result<Draft>[]; atomic: boolean; wait: boolean }>;
+
+type How = Readonly<{
+  atomic: boolean;
+  wait: boolean;
+  /** The topic was read again because what the isolate knew of it was gone. */
+  afresh: boolean;
+}>;
+type Sent = Awaited<ReturnType<Env["INGRESS"]["send"]>> | Awaited<ReturnType<Env["INGRESS"]["sendBatch"]>>;
+
+/** Publishes what can be published, and says for each item what became of it. */
+export async function publishItems(
+  broker: Broker,
+  topic: TopicEntry,
+  { items, atomic, wait }: Publish,
+): Promise<Outcomes> {
+  const refused = atomic ? refuseTogether(items) : undefined;
+  if (refused) return refused;
+  const outcomes: Outcomes = new Map();
+  const entries: Promise<Entry>[] = [];
+  items.forEach((item, index) => {
+    if (item.ok) entries.push(toEntry(item.value, index));
+    else outcomes.set(index, { status: "refused", error: item.error });
+  });
+  await write(broker, topic, await Promise.all(entries), { atomic, wait, afresh: false }, outcomes);
+  return outcomes;
+}
+
+async function toEntry({ message, isClientId }: Draft, index: number): Promise<Entry> {
+  if (!isClientId) return { index, message };
+  const digest = await sha256(fingerprintBytes(message));
+  return { index, message, fingerprint: toBase64(new Uint8Array(digest)) };
+}
+
+async function write(
+  broker: Broker,
+  topic: TopicEntry,
+  entries: readonly Entry[],
+  how: How,
+  outcomes: Outcomes,
+): Promise<void> {
+  const newId = () => broker.runtime.newId();
+  const bounds = bind(entries, topic, { choice: broker.runtime.random(), newId });
+  if (!how.atomic && !how.wait && mayAccept(bounds, entries)) {
+    const packed = packAll(bounds);
+    if (packed) return accept(broker, bounds, packed, outcomes);
+  }
+  await (how.atomic ? storeAtomically(broker, bounds, outcomes) : store(broker, bounds, outcomes));
+  const gone = entries.filter(({ index }) => isGone(outcomes.get(index)));
+  if (gone.length > 0 && !how.afresh) await writeAfresh(broker, topic, gone, how, outcomes);
+}
+
+function isGone(outcome: Outcome | undefined): boolean {
+  return outcome?.status === "refused" && outcome.error.code === "gone";
+}
+
+async function accept(
+  broker: Broker,
+  bounds: readonly Bound[],
+  packed: readonly Uint8Array[],
+  outcomes: Outcomes,
+): Promise<void> {
+  const errors = await sendAccepted(broker, packed);
+  bounds.forEach((bound, place) => {
+    noteAll(outcomes, bound, errors[place]);
+  });
+}
+
+/** Stores record batches, partitions side by side. */
+async function store(broker: Broker, bounds: readonly Bound[], outcomes: Outcomes): Promise<void> {
+  await inParallel(bounds, async (bound) => {
+    // In order, and no further than the first that fails: a key's messages never overtake one another.
+    let refusal: BrokerError | undefined;
+    for (const cut of cutToRows(bound, () => broker.runtime.newId())) {
+      refusal ??= await storeOne(broker, cut, false, outcomes);
+      if (refusal) noteAll(outcomes, cut, refusal);
+    }
+  });
+}
+
+async function storeAtomically(broker: Broker, bounds: readonly Bound[], outcomes: Outcomes): Promise<void> {
+  const fault = atomicFault(bounds);
+  for (const bound of bounds) {
+    const refusal = fault ?? (await storeOne(broker, bound, true, outcomes));
+    if (refusal) noteAll(outcomes, bound, refusal);
+  }
+}
+
+function atomicFault(bounds: readonly Bound[]) {
+  if (bounds.length > 1) {
+    return refuse(
+      "atomic-spans-partitions",
+      "The messages of an atomic publish go to one partition: give them one ordering key.",
+      { field: "atomic", limit: 1 },
+    ).error;
+  }
+  const tooLarge = bounds.some(({ batch }) => batch.records.byteLength > limits.rowBytes);
+  if (!tooLarge) return undefined;
+  return refuse("payload-too-large", `An atomic publish is at most ${limits.rowBytes} bytes.`, {
+    field: "messages",
+    limit: limits.rowBytes,
+  }).error;
+}
+
+async function storeOne(
+  broker: Broker,
+  bound: Bound,
+  atomic: boolean,
+  outcomes: Outcomes,
+): Promise<BrokerError | undefined> {
+  const answered = await appendStored(broker, bound.batch, atomic);
+  if (!answered.ok) return answered.error;
+  noteStored(outcomes, bound, answered.value);
+  return undefined;
+}
+
+/** What the isolate knew of the topic was out of date: it is read afresh, once. */
+async function writeAfresh(
+  broker: Broker,
+  { name, generation }: TopicEntry,
+  entries: readonly Entry[],
+  how: How,
+  outcomes: Outcomes,
+): Promise<void> {
+  broker.catalog.store.forget(name);
+  const fresh = await broker.catalog.store.topic(name);
+  if (fresh.ok && fresh.value.generation === generation) return;
+  if (fresh.ok) return write(broker, fresh.value, entries, { ...how, afresh: true }, outcomes);
+  for (const { index } of entries) outcomes.set(index, { status: "refused", error: fresh.error });
+}
+
+// ── the Cloudflare Queue and the topic ───────────────────────────────────────────────────────────────
+
+/** Sends packed record batches to the Cloudflare Queue. Answers, for each, the refusal it met, if any. */
+async function sendAccepted(
+  broker: Broker,
+  packed: readonly Uint8Array[],
+): Promise<readonly (BrokerError | undefined)[]> {
+  const errors: (BrokerError | undefined)[] = [];
+  for (const group of sendGroups(packed)) {
+    // After one refusal the rest would meet the same: they are not sent.
+    const error = errors.find((met) => met !== undefined) ?? (await sendGroup(broker, group));
+    for (const _ of group) errors.push(error);
+  }
+  return errors;
+}
+
+async function sendGroup(broker: Broker, group: readonly Uint8Array[]): Promise<BrokerError | undefined> {
+  const { INGRESS } = broker.env;
+  const [only, ...others] = group;
+  const send = (): Promise<Sent> =>
+    only && others.length === 0
+      ? INGRESS.send(only, { contentType: "bytes" })
+      : INGRESS.sendBatch(group.map((body) => ({ body, contentType: "bytes" as const })));
+  const sent = await trying(broker, send, isTooFast);
+  return sent.ok ? undefined : sent.error;
+}
+
+function isTooFast(fault: unknown): BrokerError | undefined {
+  if (!/too many requests/i.test(String(fault))) return undefined;
+  return refuse("too-many-requests", "Publishes arrive faster than the Cloudflare Queue takes them.", {
+    retryAfterMs: limits.queueRetryAfterMs,
+  }).error;
+}
+
+/** Cuts record batches into what one send to the Cloudflare Queue may carry. */
+function sendGroups(packed: readonly Uint8Array[]): readonly (readonly Uint8Array[])[] {
+  const groups: Uint8Array[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const body of packed) {
+    const group = groups.at(-1);
+    bytes += body.byteLength;
+    if (group && bytes <= limits.queueSendBytes && group.length < limits.queueSendMessages) group.push(body);
+    else {
+      groups.push([body]);
+      bytes = body.byteLength;
+    }
+  }
+  return groups;
+}
+
+/** Appends one record batch to its partition of the topic. */
+async function appendStored(
+  broker: Broker,
+  batch: RecordBatch,
+  atomic: boolean,
+): Promise<Result<BatchAnswer>> {
+  const name = objectName(batch.generation, batch.partition);
+  const append = () => broker.env.TOPIC.getByName(name).append({ batches: [batch], atomic });
+  const tried = await trying(broker, append, isOverloaded);
+  if (!tried.ok) return tried;
+  if (!tried.value.ok) return tried.value;
+  const [answer] = tried.value.value;
+  if (!answer) throw new Error("the topic answered no record batch");
+  return ok(answer);
+}
+
+function isOverloaded(fault: unknown): BrokerError | undefined {
+  if ((fault as { overloaded?: unknown } | null)?.overloaded !== true) return undefined;
+  return refuse("overloaded", "The partition is overloaded.", { retryAfterMs: limits.catalogRetryMs }).error;
+}
+
+/** Tries `write` a few times. `isFinal` knows the faults that another try would only make worse. */
+async function trying<T>(
+  { runtime, log }: Broker,
+  write: () => Promise<T>,
+  isFinal: (fault: unknown) => BrokerError | undefined,
+): Promise<Result<T>> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return ok(await write());
+    } catch (fault) {
+      const error = isFinal(fault);
+      if (error) return { ok: false, error };
+      if (log) console.warn(JSON.stringify({ at: "publish", tries, fault: String(fault) }));
+      if (tries === limits.appendTries) return away();
+      const waitMs = runtime.random() * limits.appendRetryMs * tries;
+      await new Promise((wake) => setTimeout(wake, waitMs));
+    }
+  }
+}
+
+function away(): Result<never> {
+  return refuse("unavailable", "The message could not be written; publish it again.", {
+    retryAfterMs: limits.catalogRetryMs,
+  });
+}

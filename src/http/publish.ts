@@ -1,0 +1,169 @@
+// From the messages of one publish request to its record batches, one per partition, and from what became of
+// those back to one result per message, in the order they were sent.
+
+import type { BatchAnswer } from "../calls";
+import { type BrokerError, type Result, refuse } from "../errors";
+import { limits } from "../limits";
+import type { Message } from "../message";
+import { packRecordBatch, packRecords, partitionOf, type RecordBatch, recordSpans } from "../record-batch";
+import { problemOf } from "./problem";
+import type { Draft } from "./publish-items";
+
+/** A message on its way: its place in the request, and its fingerprint when the publisher chose its id. */
+export type Entry = Readonly<{ index: number; message: Message; fingerprint?: string }>;
+
+/** A record batch, and the place in the request of each of its messages. */
+export type Bound = Readonly<{ batch: RecordBatch; indexes: readonly number[] }>;
+
+/** What became of one message. */
+export type Outcome = Readonly<
+  | { status: "accepted" }
+  | { status: "stored"; partition: number; offset: number; duplicate: boolean }
+  | { status: "refused"; error: BrokerError }
+>;
+export type Outcomes = Map<number, Outcome>;
+
+type Target = Readonly<{ generation: string; partitions: number }>;
+
+/**
+ * One record batch per partition. A message goes by its ordering key, else by its client's id, so that a retry
+ * meets its first publish; else by `choice` in [0, 1), the same for the whole request.
+ */
+export function bind(
+  entries: readonly Entry[],
+  { generation, partitions }: Target,
+  { choice, newId }: Readonly<{ choice: number; newId(): string }>,
+): readonly Bound[] {
+  const spread = Math.floor(choice * partitions);
+  const byPartition = Map.groupBy(entries, ({ message, fingerprint }) => {
+    if (message.orderingKey !== undefined) return partitionOf(message.orderingKey, partitions);
+    return fingerprint === undefined ? spread : partitionOf(message.id, partitions);
+  });
+  return [...byPartition].map(([partition, bound]) => {
+    const head = { batchId: newId(), generation, partition, count: bound.length };
+    const clientIds = bound.flatMap(({ message: { id }, fingerprint }, index) =>
+      fingerprint === undefined ? [] : [{ index, id, fingerprint }],
+    );
+    const records = packRecords(bound.map(({ message }) => message));
+    return { batch: { ...head, clientIds, records }, indexes: bound.map(({ index }) => index) };
+  });
+}
+
+/** Whether the messages may be answered before their topic has them: no order is promised, and they fit. */
+export function mayAccept(bounds: readonly Bound[], entries: readonly Entry[]): boolean {
+  return (
+    bounds.every(({ batch }) => batch.records.byteLength <= limits.acceptedRecordsBytes) &&
+    entries.every(({ message }) => message.orderingKey === undefined)
+  );
+}
+
+/** The record batches as the Cloudflare Queue takes them; undefined when one is too large for it. */
+export function packAll(bounds: readonly Bound[]): readonly Uint8Array[] | undefined {
+  const packed = bounds.map(({ batch }) => packRecordBatch(batch));
+  return packed.every((bytes) => bytes.byteLength <= limits.queueMessageBytes) ? packed : undefined;
+}
+
+/** Cuts a record batch into ones that fit a row of the topic, in order. */
+export function cutToRows(bound: Bound, newId: () => string): readonly Bound[] {
+  const { batch, indexes } = bound;
+  if (batch.records.byteLength <= limits.rowBytes) return [bound];
+  const cuts: Bound[] = [];
+  const spans = recordSpans(batch.records);
+  for (let first = 0; first < spans.length; ) {
+    const start = spans[first]?.start ?? 0;
+    let end = first + 1;
+    while (end < spans.length && (spans[end]?.end ?? 0) - start <= limits.rowBytes) end += 1;
+    const records = batch.records.slice(start, spans[end - 1]?.end);
+    const clientIds = batch.clientIds
+      .filter(({ index }) => index >= first && index < end)
+      .map((clientId) => ({ ...clientId, index: clientId.index - first }));
+    const cut = { ...batch, batchId: newId(), count: end - first, clientIds, records };
+    cuts.push({ batch: cut, indexes: indexes.slice(first, end) });
+    first = end;
+  }
+  return cuts;
+}
+
+/** Notes what the topic answered: what is no exception took the next offset. */
+export function noteStored(outcomes: Outcomes, { batch, indexes }: Bound, answer: BatchAnswer): void {
+  const exceptions = new Map(answer.exceptions.map((exception) => [exception.index, exception]));
+  let next = answer.firstOffset;
+  indexes.forEach((index, place) => {
+    const exception = exceptions.get(place);
+    if (exception && "error" in exception) {
+      outcomes.set(index, { status: "refused", error: exception.error });
+      return;
+    }
+    const offset = exception ? exception.duplicateOf : next++;
+    const duplicate = exception !== undefined;
+    outcomes.set(index, { status: "stored", partition: batch.partition, offset, duplicate });
+  });
+}
+
+/** Notes that a whole record batch was accepted, or refused with `error`. */
+export function noteAll(outcomes: Outcomes, { indexes }: Bound, error?: BrokerError): void {
+  for (const index of indexes) {
+    outcomes.set(index, error ? { status: "refused", error } : { status: "accepted" });
+  }
+}
+
+/** With `atomic`, one refused item refuses all: the others say so, and undefined means that none is refused. */
+export function refuseTogether(items: readonly Result<Draft>[]): Outcomes | undefined {
+  if (items.every((item) => item.ok)) return undefined;
+  const other = refuse("atomic-refused", "Another item of this atomic publish was refused.").error;
+  return new Map(
+    items.map((item, index) => [index, { status: "refused", error: item.ok ? other : item.error }]),
+  );
+}
+
+// ── the answer ───────────────────────────────────────────────────────────────────────────────────────
+
+export type ItemResult = Readonly<Record<string, unknown>>;
+
+/** One result per message: its id where it has one, and its place, or its problem. */
+export function itemResults(
+  items: readonly Result<Draft>[],
+  outcomes: ReadonlyMap<number, Outcome>,
+): readonly ItemResult[] {
+  return items.map((item, index) => {
+    const outcome = outcomes.get(index);
+    const id = item.ok ? { id: item.value.message.id } : {};
+    if (!outcome || outcome.status === "accepted") return id;
+    if (outcome.status === "refused") return { ...id, error: problemOf(outcome.error) };
+    const { partition, offset, duplicate } = outcome;
+    return { ...id, partition, offset, duplicate };
+  });
+}
+
+/** What a request came to: the best that one of its messages came to. */
+export function statusOf(outcomes: ReadonlyMap<number, Outcome>): Outcome["status"] {
+  const statuses = [...outcomes.values()].map(({ status }) => status);
+  if (statuses.includes("stored")) return "stored";
+  return statuses.includes("accepted") ? "accepted" : "refused";
+}
+
+/**
+ * The refusal of a request of which every message was refused. One reason shared by all, like a broker that is
+ * busy, is the request's own; otherwise the items have theirs.
+ */
+export function refusalOf(outcomes: ReadonlyMap<number, Outcome>, atomic: boolean): BrokerError {
+  const errors = [...outcomes.values()].flatMap((outcome) =>
+    outcome.status === "refused" ? [outcome.error] : [],
+  );
+  const [first] = errors;
+  const isShared = errors.every(({ code }) => code === first?.code);
+  if (first && isShared && SHARED.has(first.code)) return first;
+  return atomic
+    ? refuse("atomic-refused", "One item was refused, so all are: nothing was stored.").error
+    : refuse("all-refused", "Every message was refused: nothing was stored.").error;
+}
+
+const SHARED: ReadonlySet<string> = new Set([
+  "too-many-requests",
+  "unavailable",
+  "overloaded",
+  "topic-full",
+  "topic-not-found",
+  "gone",
+  "atomic-spans-partitions",
+]);

@@ -1,0 +1,138 @@
+// How a route of the table is served: who asks, may they, what do they ask, one call, the reply. Every way out is
+// an answer: refusals as problems, and faults as `unavailable` when they pass and `internal` when they are bugs.
+
+import type { Context } from "hono";
+import type { ZodType } from "zod";
+import { CatalogFault } from "../catalog/catalog-store";
+import type { Env } from "../env";
+import { type BrokerError, ok, type Result, refuse } from "../errors";
+import { limits } from "../limits";
+import { joinBytes } from "../record-batch";
+import type { Runtime } from "../runtime";
+import { authenticate } from "./auth";
+import { brokerOf } from "./broker";
+import { parseBody } from "./json";
+import { parse } from "./parse";
+import { problemResponse } from "./problem";
+import type { AnyCall, Reply, Route } from "./route";
+import { mayDo, type Principal } from "./scope";
+
+export type HonoEnv = { Bindings: Env };
+
+const NOBODY: Principal = { id: "nobody", scopes: [] };
+
+/** Serves one request of `route`. */
+export async function serve(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promise<Response> {
+  try {
+    const call = await open(route, c, runtime);
+    if (!call.ok) return problemResponse(call.error);
+    const handled = await route.handle(call.value);
+    if (handled instanceof Response) return handled;
+    return handled.ok ? replyResponse(handled.value) : problemResponse(handled.error);
+  } catch (fault) {
+    return problemResponse(refusalOfFault(fault));
+  }
+}
+
+async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promise<Result<AnyCall>> {
+  const broker = brokerOf(c.env, runtime);
+  if (!broker.ok) return broker;
+  const request = c.req.raw;
+  const rawParams: Record<string, string> = c.req.param();
+  const principal =
+    route.access === "public"
+      ? ok(NOBODY)
+      : await authenticate(broker.value, request.headers.get("authorization"));
+  if (!principal.ok) return principal;
+  const refused = checkAccess(route, principal.value, rawParams);
+  if (refused) return { ok: false, error: refused };
+  const params = route.params ? parse(route.params, rawParams) : ok(rawParams);
+  if (!params.ok) return params;
+  const query = route.query ? parse(route.query, c.req.query()) : ok({});
+  if (!query.ok) return query;
+  const body = route.body ? await readJson(route.body, request) : ok({});
+  if (!body.ok) return body;
+  const inputs = { params: params.value, query: query.value, body: body.value };
+  return ok({ broker: broker.value, principal: principal.value, ...inputs, request });
+}
+
+async function readJson(schema: ZodType, request: Request): Promise<Result<unknown>> {
+  const bytes = await readBody(request, limits.jsonRequestBytes);
+  if (!bytes.ok) return bytes;
+  const value = parseBody(bytes.value, request.headers.get("content-type"));
+  return value.ok ? parse(schema, value.value) : value;
+}
+
+function checkAccess(
+  { access }: Route,
+  principal: Principal,
+  { topic, queue, ledger }: Readonly<Record<string, string>>,
+): BrokerError | undefined {
+  if (access === "public" || access === "any-token") return undefined;
+  const name = topic ?? queue ?? ledger ?? "*";
+  if (mayDo(principal, access, name)) return undefined;
+  return refuse(
+    "forbidden",
+    `This needs the scope ${access.join(" or ")} on "${name.slice(0, limits.nameLength)}".`,
+  ).error;
+}
+
+function replyResponse({ status, body, headers }: Reply): Response {
+  if (body === undefined) return new Response(null, { status, headers: { ...headers } });
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: { "content-type": "application/json", ...headers },
+  });
+}
+
+/** What a fault is to whoever made the request: passing, when storage or the way to an object failed. */
+export function refusalOfFault(fault: unknown): BrokerError {
+  if (isPassing(fault)) {
+    return refuse("unavailable", "Storage or a partition could not be reached; try again.", {
+      retryAfterMs: limits.catalogRetryMs,
+    }).error;
+  }
+  console.error(JSON.stringify({ at: "http", fault: fault instanceof Error ? fault.stack : String(fault) }));
+  return refuse("internal", "The broker met a fault of its own. It is logged.").error;
+}
+
+function isPassing(fault: unknown): boolean {
+  if (fault instanceof CatalogFault) return true;
+  if (!(fault instanceof Error)) return false;
+  const { retryable, overloaded } = fault as Error & Record<string, unknown>;
+  return retryable === true || overloaded === true || fault.message.startsWith("D1_");
+}
+
+// ── bodies ───────────────────────────────────────────────────────────────────────────────────────────
+
+/** The bytes of a body, never more than about `limitBytes` of them in memory. */
+export async function readBody(request: Request, limitBytes: number): Promise<Result<Uint8Array>> {
+  if (request.body === null) return ok(new Uint8Array());
+  const announced = request.headers.get("content-length");
+  if (announced !== null && Number(announced) > limitBytes) return tooLarge(limitBytes);
+  try {
+    // What announces its length is held to it by HTTP; what does not is counted while it comes.
+    const body = announced === null ? await readStream(request.body, limitBytes) : await request.bytes();
+    return body === undefined || body.byteLength > limitBytes ? tooLarge(limitBytes) : ok(body);
+  } catch {
+    return refuse("malformed-body", "The body broke off.", { field: "body" });
+  }
+}
+
+async function readStream(stream: ReadableStream, limitBytes: number): Promise<Uint8Array | undefined> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of stream as ReadableStream<Uint8Array>) {
+    bytes += part.byteLength;
+    if (bytes > limitBytes) return undefined;
+    parts.push(part);
+  }
+  return joinBytes(parts);
+}
+
+function tooLarge(limitBytes: number): Result<never> {
+  return refuse("payload-too-large", `The body is at most ${limitBytes} bytes.`, {
+    field: "body",
+    limit: limitBytes,
+  });
+}

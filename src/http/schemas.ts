@@ -1,0 +1,141 @@
+// The words that the API's requests and answers share: names, ids, numbers and pages, each with its limit.
+
+import { type ZodType, z } from "zod";
+import { limits } from "../limits";
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+const MESSAGE_ID = /^[\x21-\x2d\x2f-\x7e]+$/;
+const WHOLE_NUMBER = /^(?:0|[1-9]\d{0,15})$/;
+const PLACE = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,15})$/;
+const UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+const ACK_ID = new RegExp(`^(0|[1-9]\\d{0,2})\\.(0|[1-9]\\d{0,15})\\.(${UUID})$`);
+
+/** A whole number from `min` to `max`. */
+export function whole(min: number, max: number) {
+  return z.int(`a whole number from ${min} to ${max} is needed`).min(min).max(max);
+}
+
+/** Text of `min` to `max` characters, every one of them whole: a lone surrogate has no UTF-8. */
+export function text(min: number, max: number) {
+  return z
+    .string()
+    .min(min)
+    .max(max)
+    .refine((value) => value.isWellFormed(), "a string of whole characters is needed");
+}
+
+/** The name of a topic, a queue, a subscription or a ledger. */
+export const name = z
+  .string()
+  .max(limits.nameLength)
+  .regex(
+    NAME,
+    `1 to ${limits.nameLength} letters, digits, '.', '-' or '_', the first a letter or digit, are needed`,
+  )
+  .meta({ example: "payments.confirmed" });
+
+export const messageId = z
+  .string()
+  .max(limits.messageIdLength)
+  .regex(MESSAGE_ID, "printable ASCII characters without space and '.' are needed")
+  .meta({ example: "0198f0a2-4c1e-7d3a-9b57-3f1c2a5d6e7f" });
+
+export const instant = whole(0, Number.MAX_SAFE_INTEGER).meta({
+  description: "Epoch milliseconds.",
+  example: 1_790_000_000_000,
+});
+
+/** A whole number in a query. */
+export function queryNumber(min: number, max: number) {
+  return z
+    .string()
+    .regex(WHOLE_NUMBER, `a whole number from ${min} to ${max} is needed`)
+    .transform(Number)
+    .pipe(whole(min, max))
+    .meta({ type: "integer", minimum: min, maximum: max });
+}
+
+/** Where a page of a list begins: what the page before called `next`. */
+export const page = z.strictObject({
+  after: text(1, 256).optional().meta({ description: "The `next` of the page before." }),
+  limit: queryNumber(1, limits.pageItems).default(limits.pageItems),
+});
+
+/** A place in a topic, `{partition}.{offset}`: what names a dead letter. */
+export const place = z
+  .string()
+  .regex(PLACE, "a partition, '.' and an offset are needed")
+  .transform((value) => {
+    const [, partition, offset] = PLACE.exec(value) ?? [];
+    return { partition: Number(partition), offset: Number(offset) };
+  })
+  .meta({ type: "string", example: "0.42" });
+export type Place = Readonly<{ partition: number; offset: number }>;
+
+export function placeText({ partition, offset }: Place): string {
+  return `${partition}.${offset}`;
+}
+
+/** An ack id, `{partition}.{offset}.{lease id}`. */
+export const ackId = z
+  .string()
+  .max(128)
+  .regex(ACK_ID, "this is no ack id")
+  .transform((value) => {
+    const [, partition, offset, leaseId = ""] = ACK_ID.exec(value) ?? [];
+    return { ackId: value, partition: Number(partition), offset: Number(offset), leaseId };
+  })
+  .meta({ type: "string", example: "0.42.0198f0a2-4c1e-7d3a-9b57-3f1c2a5d6e7f" });
+export type AckId = Readonly<{ ackId: string; partition: number; offset: number; leaseId: string }>;
+
+/** What to redrive or purge. */
+export const selection = z
+  .union([
+    z.strictObject({ ids: z.array(place).min(1).max(limits.deadLettersPerCall) }),
+    z.strictObject({ all: z.literal(true) }),
+  ])
+  .meta({ id: "DeadLetterSelection" });
+export type Selection = Readonly<{ ids: readonly Place[] } | { all: true }>;
+
+/** A page of items and where the next begins; null when this is the last. */
+export function listOf(items: string, schema: ZodType) {
+  return z.object({ [items]: z.array(schema), next: z.string().nullable() });
+}
+
+export const problem = z
+  .object({
+    type: z.string().meta({ example: "/docs/problems#invalid-request" }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    retryable: z.boolean().meta({ description: "Whether the same request may succeed later." }),
+    field: z.string().optional().meta({ description: "What in the request was refused." }),
+    limit: z.union([z.number(), z.string()]).optional().meta({ description: "The limit that it met." }),
+    faults: z
+      .array(
+        z.object({
+          field: z.string(),
+          detail: z.string(),
+          limit: z.union([z.number(), z.string()]).optional(),
+        }),
+      )
+      .optional()
+      .meta({ description: "Everything that was refused, when that is more than one field." }),
+  })
+  .meta({ id: "Problem", description: "RFC 9457 problem details." });
+
+/** A message as it comes out: exactly one of `data` and `dataBase64` is there. */
+export const messageFields = {
+  id: z.string(),
+  partition: z.int(),
+  offset: z.int(),
+  contentType: z.string(),
+  data: z.string().optional().meta({ description: "The bytes as text." }),
+  dataBase64: z.string().optional().meta({ description: "The bytes as base64, when they are not UTF-8." }),
+  orderingKey: z.string().optional(),
+  subject: z.string().optional(),
+  attributes: z.record(z.string(), z.string()).optional(),
+  headers: z.record(z.string(), z.string()).optional().meta({ description: "Headers that the topic kept." }),
+  traceparent: z.string().optional(),
+  publishedAt: instant,
+};

@@ -1,0 +1,193 @@
+// Subscriptions of a topic: create, read, change, list, delete; and, of those and of queues alike, pause, resume
+// and stats.
+
+import { z } from "zod";
+import type { SubscriptionStats } from "../calls";
+import { deleteSubscription, putSubscription, setPaused } from "../catalog/lifecycle";
+import { ok, type Result, refuse } from "../errors";
+import { everyPartition, subscriptionAt } from "./partition-routes";
+import {
+  type SubscriptionPlace,
+  subscriptionParams,
+  subscriptionPlace,
+  topicParams,
+  withFresh,
+} from "./place-routes";
+import { type Route, reply, route } from "./route";
+import { listOf, page } from "./schemas";
+import { secretFor } from "./secret-store";
+import {
+  checkSubscription,
+  showSubscription,
+  startOf,
+  subscriptionBody,
+  subscriptionSettings,
+  subscriptionShown,
+} from "./subscription-schemas";
+
+const tag = "Subscriptions";
+
+export const subscriptionRoutes: readonly Route[] = [
+  route({
+    ...{ method: "get", path: "/v1/topics/{topic}/subscriptions", tag, access: ["consume", "manage"] },
+    summary: "List a topic's subscriptions",
+    params: topicParams,
+    query: page,
+    answers: {
+      200: { description: "A page, by name.", schema: listOf("subscriptions", subscriptionShown) },
+    },
+    handle: async ({ broker: { catalog }, params, query }) => {
+      const topic = await catalog.store.topic(params.topic);
+      if (!topic.ok) return topic;
+      const entries = await catalog.store.listSubscriptions(topic.value, query);
+      const next = entries.length === query.limit ? (entries.at(-1)?.name ?? null) : null;
+      return reply(200, { subscriptions: entries.map((entry) => showSubscription(entry)), next });
+    },
+  }),
+  route({
+    ...{ method: "put", path: subscriptionPlace.base, tag, access: ["manage"] },
+    summary: "Create a subscription, or change its settings",
+    description: "A pause stays as it is, and so does the signing secret when none is given.",
+    params: subscriptionParams,
+    body: subscriptionBody,
+    answers: {
+      200: { description: "It exists with these settings.", schema: subscriptionShown },
+      201: { description: "It was created.", schema: subscriptionShown },
+    },
+    handle: async ({ broker, params, body }) => {
+      const rules = checkSubscription(body, broker);
+      if (!rules.ok) return rules;
+      const topic = await broker.catalog.store.topic(params.topic);
+      if (!topic.ok) return topic;
+      const startAt = startOf(body.startAt);
+      const beyond =
+        startAt.at === "offsets" ? checkOffsets(startAt.offsets, topic.value.partitions) : ok(null);
+      if (!beyond.ok) return beyond;
+      const { subscription: name } = params;
+      const secret = await secretFor(broker, topic.value.name, name, body);
+      const settings = subscriptionSettings(body, secret === undefined ? [] : [secret]);
+      const put = await putSubscription(broker.catalog, { topic: topic.value, name, settings, startAt });
+      if (!put.ok) return put;
+      return reply(put.value.created ? 201 : 200, showSubscription(put.value.entry, secret));
+    },
+  }),
+  route({
+    ...{ method: "get", path: subscriptionPlace.base, tag, access: ["consume", "manage"] },
+    summary: "Show a subscription",
+    params: subscriptionParams,
+    answers: { 200: { description: "The subscription.", schema: subscriptionShown } },
+    handle: async ({ broker, params }) => {
+      const found = await subscriptionPlace.find(broker, params);
+      return found.ok ? reply(200, showSubscription(found.value.subscription)) : found;
+    },
+  }),
+  route({
+    ...{ method: "delete", path: subscriptionPlace.base, tag, access: ["manage"] },
+    summary: "Delete a subscription with what it holds",
+    params: subscriptionParams,
+    answers: { 204: { description: "It does not exist." } },
+    handle: async ({ broker, params }) => {
+      const topic = await broker.catalog.store.topic(params.topic);
+      if (!topic.ok) return topic.error.code === "topic-not-found" ? reply(204, undefined) : topic;
+      const deleted = await deleteSubscription(broker.catalog, topic.value, params.subscription);
+      return deleted.ok ? reply(204, undefined) : deleted;
+    },
+  }),
+];
+
+function checkOffsets(offsets: Readonly<Record<string, number>>, partitions: number): Result<null> {
+  const beyond = Object.keys(offsets).find((partition) => Number(partition) >= partitions);
+  if (beyond === undefined) return ok(null);
+  return refuse("invalid-request", `There are ${partitions} partitions: 0 to ${partitions - 1}.`, {
+    field: `startAt.offsets.${beyond}`,
+    limit: partitions - 1,
+  });
+}
+
+// ── what a queue has too ─────────────────────────────────────────────────────────────────────────────
+
+const terms = [
+  "settled",
+  "filtered",
+  "expired",
+  "dead",
+  "purged",
+  "moved",
+  "leased",
+  "waiting",
+  "followers",
+  "blockedLanes",
+  "unread",
+] as const;
+type Term = (typeof terms)[number];
+
+const termFields = z.object(Object.fromEntries(terms.map((term) => [term, z.int()])));
+const stats = z
+  .object({
+    topic: z.string(),
+    subscription: z.string(),
+    total: termFields.extend({ paused: z.boolean(), stalled: z.boolean() }),
+    partitions: z.array(
+      termFields.extend({
+        ...{ partition: z.int(), startOffset: z.int(), nextOffset: z.int(), head: z.int() },
+        ...{ paused: z.boolean(), stalled: z.boolean() },
+      }),
+    ),
+  })
+  .meta({
+    id: "Stats",
+    description:
+      "In every partition nextOffset - startOffset = settled + filtered + expired + dead + purged + moved + leased + waiting.",
+  });
+
+/** Pause, resume and stats, below a subscription or a queue. */
+export function readerRoutes({ base, tag, params, find }: SubscriptionPlace): readonly Route[] {
+  const pausing = (verb: "pause" | "resume", summary: string) =>
+    route({
+      ...{ method: "post", path: `${base}/${verb}`, tag, access: ["manage"] },
+      ...{ summary, params },
+      answers: { 200: { description: "The subscription.", schema: subscriptionShown } },
+      handle: async ({ broker, params: path }) => {
+        const found = await find(broker, path);
+        if (!found.ok) return found;
+        const { topic, subscription } = found.value;
+        const entry = await setPaused(broker.catalog, topic.name, subscription.name, verb === "pause");
+        return entry.ok ? reply(200, showSubscription(entry.value)) : entry;
+      },
+    });
+  return [
+    pausing("pause", "Stop handing out messages; nothing is lost"),
+    pausing("resume", "Hand out messages again"),
+    route({
+      ...{ method: "get", path: `${base}/stats`, tag, access: ["consume", "manage"] },
+      summary: "Count where the messages are",
+      params,
+      answers: { 200: { description: "The counters, in all and by partition.", schema: stats } },
+      handle: async ({ broker, params: path }) => {
+        const asked = await withFresh(
+          broker,
+          () => find(broker, path),
+          async ({ topic, subscription }) => {
+            const partitions = await everyPartition(topic.partitions, (partition) =>
+              subscriptionAt(broker, subscription, partition).stats(),
+            );
+            if (!partitions.ok) return partitions;
+            const names = { topic: topic.name, subscription: subscription.name };
+            return ok({ ...names, total: sum(partitions.value), partitions: partitions.value });
+          },
+        );
+        return asked.ok ? reply(200, asked.value) : asked;
+      },
+    }),
+  ];
+}
+
+/** The counters of all partitions together. */
+export function sum(partitions: readonly SubscriptionStats[]) {
+  const of = (term: Term) => partitions.reduce((total, each) => total + each[term], 0);
+  return {
+    ...(Object.fromEntries(terms.map((term) => [term, of(term)])) as Record<Term, number>),
+    paused: partitions.some(({ paused }) => paused),
+    stalled: partitions.some(({ stalled }) => stalled),
+  };
+}

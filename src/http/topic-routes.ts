@@ -1,0 +1,158 @@
+// Topics and queues: create, read, change, list, delete, and the log of either to look at.
+
+import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
+import { ok, type Result } from "../errors";
+import type { Broker } from "./broker";
+import { queueParams, queuePlace, topicParams, topicPlace } from "./place-routes";
+import { type Route, reply, route } from "./route";
+import { listOf, page } from "./schemas";
+import { mayDo, type Principal } from "./scope";
+import { secretFor } from "./secret-store";
+import {
+  checkSubscription,
+  queueBody,
+  queueShown,
+  showQueue,
+  subscriptionSettings,
+} from "./subscription-schemas";
+import { showTopic, topicBody, topicSettings, topicView } from "./topic-schemas";
+
+const any = ["publish", "consume", "manage"] as const;
+
+export const topicRoutes: readonly Route[] = [
+  route({
+    ...{ method: "get", path: "/v1/topics", tag: "Topics", access: "any-token" },
+    summary: "List topics and queues",
+    description: "Those that the token has a scope on. A page may be shorter than its limit.",
+    query: page,
+    answers: { 200: { description: "A page of topics, by name.", schema: listOf("topics", topicView) } },
+    handle: async ({ broker, principal, query }) => {
+      const { items, next } = await listVisible(broker, principal, query);
+      return reply(200, { topics: items.map(showTopic), next });
+    },
+  }),
+  route({
+    ...{ method: "put", path: "/v1/topics/{topic}", tag: "Topics", access: ["manage"] },
+    summary: "Create a topic, or change its settings",
+    params: topicParams,
+    body: topicBody,
+    answers: {
+      200: { description: "It exists with these settings.", schema: topicView },
+      201: { description: "It was created.", schema: topicView },
+    },
+    handle: async ({ broker, params: { topic: name }, body }) => {
+      const partitions = await partitionsFor(broker, name, body.partitions);
+      if (!partitions.ok) return partitions;
+      const settings = topicSettings(body);
+      const put = await putTopic(broker.catalog, {
+        name,
+        kind: "topic",
+        partitions: partitions.value,
+        settings,
+      });
+      return put.ok ? reply(put.value.created ? 201 : 200, showTopic(put.value.entry)) : put;
+    },
+  }),
+  route({
+    ...{ method: "get", path: "/v1/topics/{topic}", tag: "Topics", access: any },
+    summary: "Show a topic",
+    params: topicParams,
+    answers: { 200: { description: "The topic.", schema: topicView } },
+    handle: async ({ broker, params }) => {
+      const topic = await topicPlace.findTopic(broker, params);
+      return topic.ok ? reply(200, showTopic(topic.value)) : topic;
+    },
+  }),
+  route({
+    ...{ method: "delete", path: "/v1/topics/{topic}", tag: "Topics", access: ["manage"] },
+    summary: "Delete a topic with its messages and subscriptions",
+    params: topicParams,
+    answers: { 204: { description: "It does not exist." } },
+    handle: async ({ broker, params: { topic } }) => {
+      const deleted = await deleteTopic(broker.catalog, topic);
+      return deleted.ok ? reply(204, undefined) : deleted;
+    },
+  }),
+];
+
+export const queueRoutes: readonly Route[] = [
+  route({
+    ...{ method: "get", path: "/v1/queues", tag: "Queues", access: "any-token" },
+    summary: "List queues",
+    description: "Those that the token has a scope on. A page may be shorter than its limit.",
+    query: page,
+    answers: { 200: { description: "A page of queues, by name.", schema: listOf("queues", topicView) } },
+    handle: async ({ broker, principal, query }) => {
+      const { items, next } = await listVisible(broker, principal, { ...query, kind: "queue" });
+      return reply(200, { queues: items.map(showTopic), next });
+    },
+  }),
+  route({
+    ...{ method: "put", path: "/v1/queues/{queue}", tag: "Queues", access: ["manage"] },
+    summary: "Create a queue, or change its settings",
+    description: "A queue is a topic with one subscription of the same name, which starts at its beginning.",
+    params: queueParams,
+    body: queueBody,
+    answers: {
+      200: { description: "It exists with these settings.", schema: queueShown },
+      201: { description: "It was created.", schema: queueShown },
+    },
+    handle: async ({ broker, params: { queue: name }, body }) => {
+      const rules = checkSubscription(body, broker);
+      if (!rules.ok) return rules;
+      const partitions = await partitionsFor(broker, name, body.partitions);
+      if (!partitions.ok) return partitions;
+      const secret = await secretFor(broker, name, name, body);
+      const subscription = subscriptionSettings(body, secret === undefined ? [] : [secret]);
+      const wanted = { name, partitions: partitions.value, settings: topicSettings(body), subscription };
+      const put = await putQueue(broker.catalog, wanted);
+      if (!put.ok) return put;
+      const { entry, created } = put.value;
+      return reply(created ? 201 : 200, showQueue(entry, put.value.subscription, secret));
+    },
+  }),
+  route({
+    ...{ method: "get", path: "/v1/queues/{queue}", tag: "Queues", access: any },
+    summary: "Show a queue",
+    params: queueParams,
+    answers: { 200: { description: "The queue.", schema: queueShown } },
+    handle: async ({ broker, params }) => {
+      const found = await queuePlace.find(broker, params);
+      return found.ok ? reply(200, showQueue(found.value.topic, found.value.subscription)) : found;
+    },
+  }),
+  route({
+    ...{ method: "delete", path: "/v1/queues/{queue}", tag: "Queues", access: ["manage"] },
+    summary: "Delete a queue with its messages",
+    params: queueParams,
+    answers: { 204: { description: "It does not exist." } },
+    handle: async ({ broker, params }) => {
+      const topic = await queuePlace.findTopic(broker, params);
+      if (!topic.ok && topic.error.code !== "topic-not-found") return topic;
+      // A topic of that name is no queue: the queue does not exist, and the topic stays.
+      if (!topic.ok && (await broker.catalog.store.topic(params.queue)).ok) return reply(204, undefined);
+      const deleted = await deleteTopic(broker.catalog, params.queue);
+      return deleted.ok ? reply(204, undefined) : deleted;
+    },
+  }),
+];
+
+type Listing = Readonly<{ after?: string | undefined; limit: number; kind?: "queue" }>;
+
+async function listVisible(broker: Broker, principal: Principal, listing: Listing) {
+  const topics = await broker.catalog.store.listTopics(listing);
+  const next = topics.length === listing.limit ? (topics.at(-1)?.name ?? null) : null;
+  return { items: topics.filter(({ name }) => mayDo(principal, any, name)), next };
+}
+
+/** A PUT that does not say how many partitions leaves them as they are. */
+async function partitionsFor(
+  broker: Broker,
+  name: string,
+  asked: number | undefined,
+): Promise<Result<number>> {
+  if (asked !== undefined) return ok(asked);
+  const topic = await broker.catalog.store.topic(name);
+  if (topic.ok) return ok(topic.value.partitions);
+  return topic.error.code === "topic-not-found" ? ok(1) : topic;
+}

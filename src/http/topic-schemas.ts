@@ -1,0 +1,60 @@
+// Topics as the API takes and shows them, and the way between that and their settings.
+
+import { z } from "zod";
+import type { TopicEntry } from "../catalog/catalog-entry";
+import { limits } from "../limits";
+import { defaultTopicSettings, type TopicSettings } from "../settings";
+import { instant, name, whole } from "./schemas";
+
+export const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/i;
+/** They prove who somebody is to us, and are nobody else's business. */
+const PRIVATE_HEADERS: ReadonlySet<string> = new Set(["authorization", "cookie", "proxy-authorization"]);
+
+const keptHeader = z
+  .string()
+  .regex(HEADER_NAME, "a header's name is needed")
+  .transform((value) => value.toLowerCase())
+  .refine((value) => !PRIVATE_HEADERS.has(value), "this header is never kept");
+
+export const topicFields = {
+  partitions: whole(1, limits.partitions).optional().meta({ description: "1, and cannot change." }),
+  retentionMs: whole(limits.minRetentionMs, limits.maxRetentionMs).default(defaultTopicSettings.retentionMs),
+  keepHeaders: z
+    .array(keptHeader)
+    .max(limits.keptHeaderCount)
+    .default([])
+    .meta({ description: "Headers of a single publish to keep with the message." }),
+  idHeader: keptHeader.optional().meta({
+    description: "The header that carries the message id when there is no Idempotency-Key.",
+    example: "X-GitHub-Delivery",
+  }),
+};
+
+export const topicBody = z.strictObject(topicFields).meta({ id: "TopicSettings" });
+
+export const topicView = z
+  .object({
+    name,
+    kind: z.enum(["topic", "queue"]),
+    partitions: z.int(),
+    retentionMs: z.int(),
+    keepHeaders: z.array(z.string()),
+    idHeader: z.string().optional(),
+    version: z.int(),
+    createdAt: instant,
+    updatedAt: instant,
+  })
+  .meta({ id: "Topic" });
+
+/** A topic's settings from its body. */
+export function topicSettings({
+  retentionMs,
+  keepHeaders,
+  idHeader,
+}: Pick<z.output<typeof topicBody>, "retentionMs" | "keepHeaders" | "idHeader">): TopicSettings {
+  return { retentionMs, keepHeaders: [...new Set(keepHeaders)], ...(idHeader !== undefined && { idHeader }) };
+}
+
+export function showTopic({ name, kind, partitions, settings, version, createdAt, updatedAt }: TopicEntry) {
+  return { name, kind, partitions, ...settings, version, createdAt, updatedAt };
+}
