@@ -3,7 +3,14 @@
 
 import { describe, expect, test } from "vitest";
 import { limits } from "../src/limits";
-import { describeSource, type Power, pathsBelow, type SourceFile, sourceFiles } from "./support/source-tree";
+import {
+  describeSource,
+  type Power,
+  pathsBelow,
+  readText,
+  type SourceFile,
+  sourceFiles,
+} from "./support/source-tree";
 
 /** What each folder of src may import, beside itself and the words at the root. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -88,6 +95,8 @@ const INSTEAD: Readonly<Record<Power | "platform", string>> = {
 };
 
 const MAX_LINES = 600;
+/** `src/limits.ts` or `test/simulation/` in a document. */
+const NAMED_PATH = /`((?:src|test|scripts|docs|migrations)\/[\w./-]*)`/g;
 const WAITING = ["setTimeout", "setInterval", "scheduler"];
 /** Lets what is pending run, and waits for nothing. */
 const A_TURN = /setTimeout\(\w+, 0\)/;
@@ -248,6 +257,25 @@ describe("strictness", () => {
         .map((name) => `${file.path}: limits.${name}`),
     );
     none(missing);
+  });
+});
+
+describe("documents", () => {
+  test("every file that a document names exists", () => {
+    const documents = ["README.md", "CHANGELOG.md", ...pathsBelow("docs")].filter((path) =>
+      path.endsWith(".md"),
+    );
+    const known = new Set(["src", "test", "scripts", "docs", "migrations"].flatMap(pathsBelow));
+    const exists = (path: string) =>
+      known.has(path) || [...known].some((other) => other.startsWith(`${path.replace(/\/$/, "")}/`));
+    none(
+      documents.flatMap((document) =>
+        [...readText(document).matchAll(NAMED_PATH)]
+          .map(([, path]) => path ?? "")
+          .filter((path) => !exists(path))
+          .map((path) => `${document}: ${path} is not there`),
+      ),
+    );
   });
 });
 

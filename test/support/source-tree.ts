@@ -72,9 +72,13 @@ export function pathsBelow(folder: string): string[] {
     .sort();
 }
 
+/** The text of a file of the project. */
+export function readText(path: string): string {
+  return readFileSync(join(projectDir, path), "utf8");
+}
+
 function readSource(path: string): SourceFile {
-  const text = readFileSync(join(projectDir, path), "utf8");
-  return describeSource(path, text);
+  return describeSource(path, readText(path));
 }
 
 /** What the rules need to know of a file with this text. */
