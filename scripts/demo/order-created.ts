@@ -15,7 +15,16 @@ const BILLING_FAILURES = 3;
 type OrderStep = { orderId: string; step: string };
 
 /** One of the three: its endpoint, and what it has accepted, as `order:step`, in the order of arrival. */
-type Shop = { name: string; receiver: Receiver; accepted: string[]; failures: number; failuresLeft: number };
+type Shop = {
+  name: string;
+  receiver: Receiver;
+  /** Verifies signatures with the secret that the broker made. */
+  webhook?: Webhook;
+  accepted: string[];
+  unsigned: number;
+  failures: number;
+  failuresLeft: number;
+};
 
 export const orderCreated: Scenario = {
   title: "Order created: three webhooks, one failing, one down",
@@ -29,10 +38,11 @@ export const orderCreated: Scenario = {
     await publishOrders(stage);
     await served(stage, inventory);
     await served(stage, billing);
-    await until("deliveries to shipping wait for it", async () => {
-      const { settled, waiting } = await stats(stage.broker, subscriptionOf(shipping.name));
-      return settled === 0 && waiting > 0;
+    const { waiting } = await until("every delivery to shipping waits for it", async () => {
+      const counters = await stats(stage.broker, subscriptionOf(shipping.name));
+      return counters.settled === 0 && counters.waiting === ORDERS * STEPS.length && counters;
     });
+    stage.say("retried", `${waiting} deliveries wait for shipping`);
     await shipping.receiver.up();
     stage.say("up", "shipping is back");
     await served(stage, shipping);
@@ -46,20 +56,30 @@ function subscriptionOf(name: string): string {
 }
 
 async function openShop(stage: Stage, name: string, failuresLeft: number): Promise<Shop> {
-  let webhook: Webhook | undefined;
-  const receiver = await startReceiver((received) => {
-    webhook?.verify(received.body, received.headers);
-    return { status: serve(stage, shop, received) };
-  });
+  const receiver = await startReceiver((received) => ({ status: serve(stage, shop, received) }));
   stage.atEnd(receiver.down);
-  const shop: Shop = { name, receiver, accepted: [], failures: 0, failuresLeft };
+  const shop: Shop = { name, receiver, accepted: [], unsigned: 0, failures: 0, failuresLeft };
   const json = { type: "push", endpoint: { url: receiver.url }, retry: { minDelayMs: 50, maxDelayMs: 400 } };
-  const { secret } = await call<{ secret: string }>(stage.broker, "PUT", subscriptionOf(name), { json });
-  webhook = new Webhook(secret);
+  type Created = { endpoint: { signingSecret: string } };
+  const { endpoint } = await call<Created>(stage.broker, "PUT", subscriptionOf(name), { json });
+  shop.webhook = new Webhook(endpoint.signingSecret);
   return shop;
 }
 
-function serve({ say }: Stage, shop: Shop, { body, headers }: Received): number {
+function isSigned({ webhook }: Shop, { body, headers }: Received): boolean {
+  try {
+    return webhook?.verify(body, headers) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function serve({ say }: Stage, shop: Shop, received: Received): number {
+  if (!isSigned(shop, received)) {
+    shop.unsigned += 1;
+    return 401;
+  }
+  const { body, headers } = received;
   const { orderId, step } = JSON.parse(body.toString()) as OrderStep;
   if (shop.failuresLeft > 0) {
     shop.failuresLeft -= 1;
@@ -90,8 +110,9 @@ async function served({ broker, say }: Stage, { name }: Shop): Promise<void> {
   say("settled", `${name} has all ${total}`);
 }
 
-function checkOrders({ check }: Stage, { name, accepted }: Shop): void {
+function checkOrders({ check }: Stage, { name, accepted, unsigned }: Shop): void {
   const inOrder = orderIds().map((orderId) => STEPS.map((step) => `${orderId}:${step}`));
   const received = orderIds().map((orderId) => accepted.filter((each) => each.startsWith(`${orderId}:`)));
-  check(`${name} received every order once, signed, its steps in order`, received, inOrder);
+  check(`${name} received every order once, its steps in order`, received, inOrder);
+  check(`${name} verified every signature`, unsigned, 0);
 }

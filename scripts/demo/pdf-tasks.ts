@@ -23,7 +23,9 @@ export const pdfTasks: Scenario = {
     await until("every task is settled", () => caughtUp(broker, QUEUE, TASKS));
     for (const [name, tasksDone] of done) say("share", `${name} did ${tasksDone.length} tasks`);
     check("one worker died holding leases", workers.map(({ kills }) => kills.length).sort(), [0, 0, 0, 0, 1]);
-    check("every task was done, and done once", [...done.values()].flat().sort(), tasks);
+    const allDone = [...done.values()].flat();
+    say("repeated", `${allDone.length - tasks.length} tasks were done a second time`);
+    check("every task was done, none was lost", [...new Set(allDone)].sort(), tasks);
   },
 };
 

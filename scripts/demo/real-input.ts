@@ -11,6 +11,7 @@ const TOPIC = "/v1/topics/github";
 const SUBSCRIPTION = `${TOPIC}/subscriptions/receiver`;
 const EDITIONS = ["api.github.com", "ghes-31", "ghes-32", "ghes-33", "ghes-34", "ghes-35"];
 const SENDERS = 16;
+const TELL_EVERY = 300;
 
 type Delivery = Readonly<{ id: string; event: string; body: string }>;
 type Arrival = Readonly<{ id: string; event: string | undefined; body: string }>;
@@ -32,10 +33,14 @@ export const realInput: Scenario = {
     await until("every delivery has arrived", () => caughtUp(broker, SUBSCRIPTION, expected.length), {
       withinMs: 60_000,
     });
-    say("delivered", `${arrivals.length} to the receiver`);
+    say("delivered", `${arrivals.length} to the receiver, ${bytesOf(arrivals)} bytes`);
     check("every payload arrived once, with its event, byte for byte", arrivals.sort(byId), expected);
   },
 };
+
+function bytesOf(arrivals: readonly Arrival[]): number {
+  return arrivals.reduce((sum, { body }) => sum + Buffer.byteLength(body), 0);
+}
 
 function byId(a: Arrival, b: Arrival): number {
   return a.id < b.id ? -1 : 1;
@@ -81,6 +86,7 @@ async function publishOnlyPath({ broker }: Stage): Promise<string> {
 async function post({ broker, say }: Stage, path: string, deliveries: readonly Delivery[]): Promise<void> {
   const anonymous = { url: broker.url, token: "" };
   const rest = [...deliveries];
+  let posted = 0;
   const sendOn = async () => {
     for (let next = rest.shift(); next !== undefined; next = rest.shift()) {
       const headers = {
@@ -91,7 +97,8 @@ async function post({ broker, say }: Stage, path: string, deliveries: readonly D
       };
       const { status } = await send(anonymous, "POST", path, { body: next.body, headers });
       if (status !== 202) throw new Error(`${next.id} was answered ${status}`);
-      if (rest.length % 200 === 0) say("published", `${rest.length} to go`);
+      posted += 1;
+      if (posted % TELL_EVERY === 0) say("published", `${posted} of ${deliveries.length}`);
     }
   };
   await Promise.all(Array.from({ length: SENDERS }, sendOn));

@@ -100,7 +100,6 @@ test("nothing confirmed is lost and nothing acked is delivered again, however of
   expect([...stored.keys()].filter((id) => !delivered.has(id))).toEqual([]);
   expect(deliveredAfterAck).toEqual([]);
   expect(movedBetweenAnswers).toEqual([]);
-  const { settled, dead, head } = await stats(broker, QUEUE);
-  expect({ settled, dead, head }).toEqual({ settled: stored.size, dead: 0, head: stored.size });
+  expect(await stats(broker, QUEUE)).toMatchObject({ settled: stored.size, dead: 0, unread: 0 });
   expect(new Set(stored.values()).size).toBe(stored.size);
 });

@@ -119,7 +119,6 @@ export async function nack(
 }
 
 export type Stats = Readonly<{
-  head: number;
   settled: number;
   dead: number;
   leased: number;
@@ -129,16 +128,7 @@ export type Stats = Readonly<{
 
 /** The counters of the subscription or queue at `path`, all partitions together. */
 export async function stats(at: Address, path: string): Promise<Stats> {
-  const { partitions } = await call<{ partitions: Stats[] }>(at, "GET", `${path}/stats`);
-  const sum = (counter: keyof Stats) => partitions.reduce((total, each) => total + each[counter], 0);
-  return {
-    head: sum("head"),
-    settled: sum("settled"),
-    dead: sum("dead"),
-    leased: sum("leased"),
-    waiting: sum("waiting"),
-    unread: sum("unread"),
-  };
+  return (await call<{ total: Stats }>(at, "GET", `${path}/stats`)).total;
 }
 
 /** Whether the subscription or queue at `path` has settled `total` messages, and has nothing else in hand. */

@@ -15,13 +15,13 @@ export async function until<T>(
   claim: string,
   condition: () => T | Promise<T>,
   { withinMs = 30_000, everyMs = 50 }: Waiting = {},
-): Promise<NonNullable<T>> {
+): Promise<Exclude<T, false | null | undefined>> {
   const endsAt = Date.now() + withinMs;
   let lastFault: unknown;
   while (Date.now() < endsAt) {
     try {
       const answer = await condition();
-      if (answer) return answer;
+      if (answer) return answer as Exclude<T, false | null | undefined>;
       lastFault = undefined;
     } catch (fault) {
       lastFault = fault;
