@@ -32,11 +32,15 @@ async function runTests() {
     const child = spawn(
       process.execPath,
       [vitest, "run", "--project", "workers", "test/cost", "--reporter=json", `--outputFile=${report}`],
-      // Whatever the run prints is no part of the sheet.
-      { cwd: projectDir, stdio: ["ignore", process.stderr, process.stderr] },
+      { cwd: projectDir, stdio: ["ignore", "pipe", "pipe"] },
     );
-    await new Promise((resolve, reject) => child.once("error", reject).once("exit", resolve));
-    const { testResults } = JSON.parse(await readFile(report, "utf8"));
+    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => child.kill(name));
+    // What the run prints is no part of the sheet, and of interest only when there is none.
+    let printed = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (printed += chunk));
+    await new Promise((resolve, reject) => child.once("error", reject).once("close", resolve));
+    const text = await readFile(report, "utf8").catch(() => Promise.reject(new Error(printed)));
+    const { testResults } = JSON.parse(text);
     return testResults.flatMap(({ assertionResults }) => assertionResults);
   } finally {
     await rm(dir, { recursive: true, force: true });

@@ -16,11 +16,11 @@ export type Measure = Readonly<{
 
 type Pulled = { messages: { ackId: string }[] };
 
-const ROUND_MS = 600;
+const ROUND_MS = 350;
 const BATCH = 100;
-const PULLED_A_ROUND = 10_000;
-const PUSHED_ONE_A_ROUND = 1_200;
-const PUSHED_BATCH_A_ROUND = 10_000;
+const PULLED_A_ROUND = 5_000;
+const PUSHED_ONE_A_ROUND = 800;
+const PUSHED_BATCH_A_ROUND = 8_000;
 
 const data = JSON.stringify({
   order: "o-1",
