@@ -33,9 +33,10 @@ async function main() {
   const broker = await startBroker({
     ...{ port, stateDir, token, abort: stopping.signal },
     ...(log && { vars: { LOG: "on" }, logLevel: "log" }),
+    watch: true,
     // In the group of this process: what ends the group ends the broker.
     ownGroup: false,
-    onOutput: (text) => ready && process.stderr.write(text),
+    onOutput: (text) => ready && !stopping.signal.aborted && process.stderr.write(text),
   });
   ready = true;
   console.log(greeting(broker));

@@ -3,8 +3,8 @@
 
 import { Webhook } from "standardwebhooks";
 import { call, caughtUp, publishStored, stats } from "../../test/support/client.ts";
-import { type Received, type Receiver, startReceiver } from "../../test/support/receiver.ts";
 import { until } from "../../test/support/until.ts";
+import { type Received, type Receiver, startReceiver } from "../../test/support/webhook-receiver.ts";
 import type { Scenario, Stage } from "./stage.ts";
 
 const TOPIC = "/v1/topics/order.created";

@@ -3,8 +3,8 @@
 
 import { join } from "node:path";
 import { call, caughtUp, publishStored } from "../../test/support/client.ts";
-import { startReceiver } from "../../test/support/receiver.ts";
 import { until } from "../../test/support/until.ts";
+import { startReceiver } from "../../test/support/webhook-receiver.ts";
 import { openBooks } from "./books.ts";
 import type { Scenario, Stage } from "./stage.ts";
 import { type Supervised, supervise } from "./supervisor.ts";

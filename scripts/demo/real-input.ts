@@ -3,8 +3,8 @@
 
 import { createRequire } from "node:module";
 import { call, caughtUp, send } from "../../test/support/client.ts";
-import { startReceiver } from "../../test/support/receiver.ts";
 import { until } from "../../test/support/until.ts";
+import { startReceiver } from "../../test/support/webhook-receiver.ts";
 import type { Scenario, Stage } from "./stage.ts";
 
 const TOPIC = "/v1/topics/github";

@@ -5,7 +5,13 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "./port.ts";
-import { runWrangler, startWorker, type WorkerOptions, type WorkerProcess } from "./worker-process.ts";
+import {
+  bundleWorker,
+  runWrangler,
+  startWorker,
+  type WorkerOptions,
+  type WorkerProcess,
+} from "./worker-process.ts";
 
 export type BrokerOptions = Readonly<{
   /** A free one, unless named. */
@@ -14,7 +20,7 @@ export type BrokerOptions = Readonly<{
   stateDir?: string;
   token?: string;
 }> &
-  Pick<WorkerOptions, "env" | "vars" | "logLevel" | "ownGroup" | "onOutput" | "abort">;
+  Pick<WorkerOptions, "env" | "vars" | "logLevel" | "watch" | "ownGroup" | "onOutput" | "abort">;
 
 /** What a client needs to know of a broker. */
 export type Address = Readonly<{ url: string; token: string }>;
@@ -51,10 +57,13 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   const token = options.token ?? LOCAL_TOKEN;
   const url = `http://127.0.0.1:${port}`;
   const vars = { LOG: "off", ...options.vars, ROOT_TOKEN: token, ENVIRONMENT: "local" };
-  const start = () => startWorker({ ...options, port, stateDir, vars });
+  const settings = { ...options, port, stateDir, vars };
+  let start: () => Promise<WorkerProcess>;
   let worker: WorkerProcess;
   try {
-    await migrate({ ...options, stateDir });
+    await migrate(settings);
+    const bundle = options.watch ? {} : { script: await bundleWorker(settings) };
+    start = () => startWorker({ ...settings, ...bundle });
     worker = await start();
   } catch (fault) {
     await removeState();

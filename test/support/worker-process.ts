@@ -2,6 +2,7 @@
 // waits until the port refuses, because a part of the group that survives would go on answering.
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify, stripVTControlCharacters } from "node:util";
 import { portTaken } from "./port.ts";
@@ -13,6 +14,10 @@ export type WorkerOptions = Readonly<{
   stateDir: string;
   /** Another wrangler.toml than the project's. */
   config?: string;
+  /** Follow the sources and reload on every change. Otherwise it runs what `bundleWorker` made of them. */
+  watch?: boolean;
+  /** A bundle that is there already. */
+  script?: string;
   vars?: Readonly<Record<string, string>>;
   env?: Readonly<Record<string, string>>;
   /** How much wrangler says: `error` unless named; `log` adds the Worker's own lines. */
@@ -58,11 +63,24 @@ export async function runWrangler(
   await promisify(execFile)(process.execPath, [wranglerBin, ...args], options);
 }
 
+/**
+ * Bundles the Worker as a deployment would and returns the bundle's path. A Worker that runs from it is not
+ * reloaded in the middle of a test because a file was touched.
+ */
+export async function bundleWorker(options: WorkerOptions): Promise<string> {
+  const outDir = join(options.stateDir, "bundle");
+  await runWrangler(["deploy", "--dry-run", "--outdir", outDir, ...configArguments(options)], options);
+  const script = (await readdir(outDir)).find((name) => name.endsWith(".js"));
+  if (script === undefined) throw new Error(`wrangler left no script in ${outDir}`);
+  return join(outDir, script);
+}
+
 /** Starts the Worker and returns once its health path answers. */
 export async function startWorker(options: WorkerOptions): Promise<WorkerProcess> {
-  const { port, stateDir, ownGroup = true, healthPath = "/healthz" } = options;
+  const { port, stateDir, watch = false, ownGroup = true, healthPath = "/healthz" } = options;
   if (await portTaken(port)) throw new Error(`port ${port} is already in use`);
-  const child = spawn(process.execPath, [wranglerBin, ...devArguments(options)], {
+  const script = watch ? undefined : (options.script ?? (await bundleWorker(options)));
+  const child = spawn(process.execPath, [wranglerBin, ...devArguments(options, script)], {
     cwd: projectDir,
     detached: ownGroup,
     env: { ...wranglerEnv(stateDir), ...options.env },
@@ -79,14 +97,20 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerProcess
   return worker;
 }
 
-function devArguments({ port, stateDir, config, vars = {}, logLevel = "error" }: WorkerOptions): string[] {
+function devArguments(options: WorkerOptions, script: string | undefined): string[] {
+  const { port, stateDir, vars = {}, logLevel = "error" } = options;
   return [
     "dev",
-    ...(config === undefined ? [] : ["--config", config]),
+    ...(script === undefined ? [] : [script, "--no-bundle"]),
+    ...configArguments(options),
     ...["--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0", "--persist-to", stateDir],
     ...["--show-interactive-dev-session=false", "--log-level", logLevel],
     ...Object.entries(vars).flatMap(([name, value]) => ["--var", `${name}:${value}`]),
   ];
+}
+
+function configArguments({ config = join(projectDir, "wrangler.toml") }: WorkerOptions): string[] {
+  return ["--config", config];
 }
 
 /** Its own registry, so that two brokers on one machine never consume each other's Cloudflare Queues. */
