@@ -22,13 +22,10 @@ const consumers = {
 
 export default {
   fetch: app.fetch,
-  async queue(batch, env) {
-    const consume = consumers[batch.queue as keyof typeof consumers];
-    await consume(batch, env, systemRuntime);
-  },
-  async scheduled(_controller, env) {
+  queue: (batch, env) => consumers[batch.queue as keyof typeof consumers](batch, env, systemRuntime),
+  scheduled: (_controller, env) => {
     const catalog = { env, store: new CatalogStore(env.CATALOG, systemRuntime), runtime: systemRuntime };
     const ledger = new LedgerStore(env.LEDGER, systemRuntime);
-    await sweep(catalog, () => ledger.sweep(limits.ledgerSweepRows));
+    return sweep(catalog, () => ledger.sweep(limits.ledgerSweepRows)).then(() => undefined);
   },
 } satisfies ExportedHandler<Env>;
