@@ -1,7 +1,7 @@
 // Clauses 1 to 6: what a publish promises.
 
 import { describe, expect, test } from "vitest";
-import { ARRIVES_MS, codeOf, type Delivered, unique } from "../support/contract-client";
+import { ARRIVES_MS, codeOf, type Delivered, type Problem, unique } from "../support/contract-client";
 import { brokerUnderTest } from "../support/contract-target";
 
 const broker = await brokerUnderTest();
@@ -44,6 +44,30 @@ describe("clause 1", () => {
     });
     expect(binary).not.toHaveProperty("data");
     expect(empty).toMatchObject({ data: "", contentType: "text/plain" });
+  });
+
+  test("clause 1: a sender that can set no header publishes with a token in the URL, and does nothing else with it", async () => {
+    const topic = await broker.topic({ keepHeaders: ["X-GitHub-Event"], idHeader: "X-GitHub-Delivery" });
+    const name = topic.path.slice("/v1/topics/".length);
+    const { token } = await broker.call<{ token: string }>("POST", "/v1/tokens", {
+      json: { name: "github", scopes: [{ verb: "publish", topics: name }] },
+    });
+    const headers = {
+      "content-type": "application/json",
+      "x-github-event": "push",
+      "x-github-delivery": "d-1",
+      prefer: "wait",
+    };
+    const options = { body: '{"ref": "main"}', headers, token: null };
+    expect((await broker.send("POST", `/v1/in/${token}`, options)).status).toBe(201);
+    expect((await broker.send("POST", `/v1/in/${token}`, options)).status).toBe(201);
+    const subscription = await topic.subscribe();
+    expect(await subscription.pullAll(1)).toMatchObject([
+      { id: "d-1", data: '{"ref": "main"}', headers: { "x-github-event": "push" } },
+    ]);
+    expect(await subscription.pull()).toEqual([]);
+    const pulled = await broker.send("POST", `${subscription.path}/pull`, { json: {}, token });
+    expect([pulled.status, codeOf(pulled.body)]).toEqual([403, "forbidden"]);
   });
 
   test("clause 1: what is refused is not stored", async () => {
@@ -136,6 +160,21 @@ describe("clause 2", () => {
     const seen: Delivered[] = [];
     while (!ids(seen).includes("end")) seen.push(...(await subscription.pullAll(1)));
     expect(ids(seen).filter((id) => id === "once")).toHaveLength(1);
+  });
+
+  test("clause 2: an accepted publish whose id was used for other content is kept to be looked at", async () => {
+    const topic = await broker.topic();
+    const subscription = await topic.subscribe();
+    await topic.publish({ id: "m", data: "first" });
+    expect((await topic.publishRaw("other", { "idempotency-key": "m" })).status).toBe(202);
+    type Rejections = { rejections: { messageId: string; error: Problem }[] };
+    const rejection = await broker.eventually("the rejection is listed", async () => {
+      const { rejections } = await broker.call<Rejections>("GET", `${topic.path}/rejections`);
+      return rejections[0];
+    });
+    expect([rejection.messageId, codeOf(rejection.error)]).toEqual(["m", "id-reused"]);
+    expect(await subscription.pullAll(1)).toMatchObject([{ data: "first" }]);
+    expect(await subscription.pull()).toEqual([]);
   });
 });
 

@@ -102,6 +102,20 @@ describe("clause 10, push", () => {
     expect((second ?? 0) - (first ?? 0)).toBeLessThan(10);
   });
 
+  test("clause 10: an endpoint that answers 410 is sent nothing more until the subscription is resumed", async () => {
+    const { topic, receiver, subscription } = await pushed();
+    receiver.answer((_, index) => ({ status: index === 0 ? 410 : 200 }));
+    await topic.publish({ id: "m", data: 1 });
+    const paused = await broker.eventually("the subscription is paused", async () => {
+      const shown = await broker.call<{ paused: boolean; pausedReason?: string }>("GET", subscription.path);
+      return shown.paused ? shown : undefined;
+    });
+    expect(paused.pausedReason).toBe("endpoint-gone");
+    expect(receiver.hooks).toHaveLength(1);
+    await subscription.resume();
+    expect((await receiver.first(2)).map(idOf)).toEqual(["m", "m"]);
+  });
+
   test("clause 11: an endpoint that never answers 2xx ends in dead letters that say what it answered", async () => {
     const { topic, receiver, subscription } = await pushed({ maxAttempts: 2, onExhausted: "skip" });
     receiver.answer((_, index) => (index < 2 ? { status: 500, body: "no such account" } : { status: 200 }));

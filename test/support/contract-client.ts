@@ -102,6 +102,7 @@ export type Subscription = ReturnType<Client["subscriptionAt"]>;
 
 /** Longer than a message ever takes to arrive, and less than a test may. */
 export const ARRIVES_MS = 10_000;
+const LOOK_EVERY_MS = 100;
 
 /** A client of `target`. */
 export function contractClient(target: Target) {
@@ -200,6 +201,13 @@ export function contractClient(target: Target) {
     },
   });
 
+  /** Lets time pass at the broker: a long poll of a queue that stays empty. */
+  const lapse = async (ms: number) => {
+    const name = unique("idle");
+    await call("PUT", `/v1/queues/${name}`, { json: {} });
+    await call("POST", `/v1/queues/${name}/pull`, { json: { waitMs: ms } });
+  };
+
   return {
     send,
     call,
@@ -216,11 +224,15 @@ export function contractClient(target: Target) {
       await call("PUT", `/v1/queues/${name}`, { json: settings });
       return { ...publisherAt(`/v1/queues/${name}`), ...subscriptionAt(`/v1/queues/${name}`) };
     },
-    /** Lets time pass at the broker: a long poll of a queue that stays empty. */
-    lapse: async (ms: number) => {
-      const name = unique("idle");
-      await call("PUT", `/v1/queues/${name}`, { json: {} });
-      await call("POST", `/v1/queues/${name}/pull`, { json: { waitMs: ms } });
+    lapse,
+    /** Looks until `look` finds something, a bounded number of times: for what the broker does behind an answer. */
+    eventually: async <T>(claim: string, look: () => Promise<T | undefined>): Promise<T> => {
+      for (let looks = 0; looks < ARRIVES_MS / LOOK_EVERY_MS; looks++) {
+        const found = await look();
+        if (found !== undefined) return found;
+        await lapse(LOOK_EVERY_MS);
+      }
+      throw new Error(`not within ${ARRIVES_MS} ms: ${claim}`);
     },
   };
 }
