@@ -210,6 +210,7 @@ class World {
       await this.objects.idle();
       if (!topic && !subscription) break;
     }
+    this.witness.deadlinesPassed(this.now);
     // Deadlines that passed may have spent the last attempt: whoever died is told by the list.
     for (const { offset } of await this.deadLetters()) this.witness.died(offset);
   }

@@ -61,9 +61,21 @@ export class Witness {
     this.seen.acked += 1;
   }
 
+  /** Time has passed: a deadline that ends takes with it the later ones of its lane, extended or not. */
+  deadlinesPassed(now: number): void {
+    for (const [offset, { leaseId, deadlineAt }] of [...this.held]) {
+      if (deadlineAt <= now) this.endFrom(offset, leaseId);
+    }
+  }
+
   /** A delivery failed: its lease ends, and with it those of the later ones of its lane in the same lease. */
   failed(offset: number, leaseId: string, status: SettleStatus): void {
     if (status === "lease-lost") return;
+    this.endFrom(offset, leaseId);
+    if (status === "dead") this.died(offset);
+  }
+
+  private endFrom(offset: number, leaseId: string): void {
     const key = this.keys.get(offset);
     for (const [later, held] of this.held) {
       if (held.leaseId !== leaseId) continue;
@@ -71,7 +83,6 @@ export class Witness {
         this.held.delete(later);
       }
     }
-    if (status === "dead") this.died(offset);
   }
 
   died(offset: number): void {
