@@ -48,6 +48,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["clock", "chance"],
     why: "it is the clock and the chance that all others are handed",
   },
+  "src/http/app.ts": { may: ["platform"], why: "it is the route table, handed to Hono" },
   "src/http/auth.ts": {
     may: ["async", "crypto"],
     why: "it hashes and compares tokens, and asks D1 for them",

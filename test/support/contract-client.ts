@@ -133,6 +133,13 @@ export function contractClient(target: Target) {
     throw new Error(`${method} ${path} answered ${status}: ${JSON.stringify(body)}`);
   }
 
+  const made: string[] = [];
+  /** Creates what nobody else knows, to be deleted by `leave`. */
+  async function make(path: string, settings: object): Promise<void> {
+    made.push(path);
+    await call("PUT", path, { json: settings });
+  }
+
   /** Whatever can be published to: a topic or a queue. */
   const publisherAt = (path: string) => ({
     path,
@@ -203,9 +210,9 @@ export function contractClient(target: Target) {
 
   /** Lets time pass at the broker: a long poll of a queue that stays empty. */
   const lapse = async (ms: number) => {
-    const name = unique("idle");
-    await call("PUT", `/v1/queues/${name}`, { json: {} });
-    await call("POST", `/v1/queues/${name}/pull`, { json: { waitMs: ms } });
+    const path = `/v1/queues/${unique("idle")}`;
+    await make(path, {});
+    await call("POST", `${path}/pull`, { json: { waitMs: ms } });
   };
 
   return {
@@ -216,15 +223,19 @@ export function contractClient(target: Target) {
     receiver: target.receiver,
     /** Creates a topic that nobody else knows. */
     topic: async (settings: object = {}, name = unique("topic")) => {
-      await call("PUT", `/v1/topics/${name}`, { json: settings });
+      await make(`/v1/topics/${name}`, settings);
       return topicAt(`/v1/topics/${name}`);
     },
     /** Creates a queue that nobody else knows. */
     queue: async (settings: object = {}, name = unique("queue")) => {
-      await call("PUT", `/v1/queues/${name}`, { json: settings });
+      await make(`/v1/queues/${name}`, settings);
       return { ...publisherAt(`/v1/queues/${name}`), ...subscriptionAt(`/v1/queues/${name}`) };
     },
     lapse,
+    /** Deletes what was created here: a broker under test is left as it was found. */
+    leave: async () => {
+      for (const path of made.splice(0)) await send("DELETE", path);
+    },
     /** Looks until `look` finds something, a bounded number of times: for what the broker does behind an answer. */
     eventually: async <T>(claim: string, look: () => Promise<T | undefined>): Promise<T> => {
       for (let looks = 0; looks < ARRIVES_MS / LOOK_EVERY_MS; looks++) {
