@@ -26,6 +26,7 @@ export type Counters = {
 export type LaneRow = Readonly<{ key: string; followers: number; followersFrom: number }>;
 
 export type Snapshot = Readonly<{
+  knownHead: number;
   counters: Counters;
   leases: readonly Lease[];
   deliveries: readonly Delivery[];
@@ -53,11 +54,14 @@ export class Backlog {
   readonly ready = new TinyQueue<Ready>([], (a, b) => a.at - b.at || a.offset - b.offset);
   readonly dying = new Set<number>();
   readonly leaseOf = new Map<number, Lease>();
+  /** How far the log is known to reach. Saved with every change, so that a restart knows what it has not read. */
+  knownHead: number;
   changes: Changes = noChanges();
   private followers = 0;
 
   constructor(snapshot: Snapshot) {
     this.counters = { ...snapshot.counters };
+    this.knownHead = snapshot.knownHead;
     for (const row of snapshot.lanes) {
       Object.assign(this.lane(row.key), { followers: row.followers, followersFrom: row.followersFrom });
       this.followers += row.followers;

@@ -11,9 +11,8 @@ import type { RecordBuffer } from "./record-buffer";
 type CarriedRecords = { carriedRecord(offset: number): Uint8Array | undefined };
 
 export class LogReader {
-  /** How far the log is known to reach; undefined until it is asked or tells. */
-  private head: number | undefined;
   private ahead: Promise<boolean> | undefined;
+  private inDoubt = false;
 
   constructor(
     private readonly topic: TopicCalls,
@@ -24,18 +23,23 @@ export class LogReader {
   ) {}
 
   informedTo(head: number): void {
-    this.head = Math.max(this.head ?? 0, head);
+    this.backlog.knownHead = Math.max(this.backlog.knownHead, head);
   }
 
-  /** Whether the log reaches further than what is held, as far as is known. Unknown counts as behind. */
+  /** Whether the log reaches further than what is held, as far as is known. */
   get isBehind(): boolean {
-    return this.head === undefined || this.buffer.end < this.head;
+    return this.inDoubt || this.buffer.end < this.backlog.knownHead;
+  }
+
+  /** Makes the next look at the log a read, whatever is believed of its head. */
+  doubt(): void {
+    this.inDoubt = true;
   }
 
   async askHead(): Promise<number> {
     const answer = await this.topic.stats();
     if (answer.ok) this.informedTo(answer.value.head);
-    return this.head ?? this.backlog.counters.nextOffset;
+    return Math.max(this.backlog.knownHead, this.backlog.counters.nextOffset);
   }
 
   /** Reads on from the end of what is held. Answers whether there was anything. Callers share one read. */
@@ -51,6 +55,7 @@ export class LogReader {
     if (this.buffer.isFull) return false;
     const answer = await this.topic.read({ from, maxBytes: limits.readAheadBytes });
     if (!answer.ok) return false;
+    this.inDoubt = false;
     const { runs, earliest, head } = answer.value;
     this.informedTo(head);
     if (earliest > this.buffer.end && this.buffer.end === this.backlog.counters.nextOffset)

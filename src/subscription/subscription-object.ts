@@ -56,6 +56,9 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     super(ctx, env);
     this.store = new SubscriptionStore(ctx.storage);
     this.load();
+    void ctx.blockConcurrencyWhile(async () => {
+      this.armedAt = (await ctx.storage.getAlarm()) ?? undefined;
+    });
   }
 
   // ── life and settings ──────────────────────────────────────────────────────────────────────────────
@@ -96,10 +99,26 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     state.reader.informedTo(head);
     state.buffer.append(runs);
     this.waiters.wakeAll();
-    // What a push subscription answers to know is leased, or its alarm is armed: a restart forgets nothing.
     await state.pump.pump();
-    this.arm(state);
+    this.rememberUnread(state, head);
     return ok({ informedTo: head });
+  }
+
+  /**
+   * What a push subscription answers to know is leased, or saved as unread with the alarm armed: a restart
+   * forgets nothing. While there is unread anyway, every lease saves it along.
+   */
+  private rememberUnread(state: Loaded, head: number): void {
+    if (!state.pump.isActive || this.loaded !== state) return;
+    if (
+      state.backlog.counters.nextOffset < head &&
+      this.store.savedHead <= state.backlog.counters.nextOffset
+    ) {
+      this.change(state, () => {
+        state.backlog.changes.state = true;
+      });
+    }
+    this.arm(state);
   }
 
   async pull(call: LeaseCall): Promise<Result<LeaseAnswer>> {
@@ -238,7 +257,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async wake(): Promise<Result<null>> {
     const state = this.loaded;
     if (!state) return this.gone();
-    this.armedAt = undefined;
+    // While it was paused, or if a notify was lost, there may be more in the log than it knows.
+    state.reader.doubt();
     this.arm(state);
     this.goOn(state);
     return ok(null);

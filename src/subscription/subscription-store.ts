@@ -22,7 +22,7 @@ const MIGRATIONS = [
   [
     `CREATE TABLE subscription (id INTEGER PRIMARY KEY CHECK (id = 1), identity TEXT NOT NULL, settings TEXT NOT NULL,
        version INTEGER NOT NULL, deleted INTEGER NOT NULL) STRICT`,
-    `CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), next_offset INTEGER NOT NULL, counters TEXT NOT NULL,
+    `CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), known_head INTEGER NOT NULL, counters TEXT NOT NULL,
        leases TEXT NOT NULL) STRICT`,
     `CREATE TABLE waiting (offset INTEGER PRIMARY KEY, ordering_key TEXT, attempts INTEGER NOT NULL,
        available_at INTEGER NOT NULL, last_lease_id TEXT, history TEXT NOT NULL, death TEXT, record BLOB) STRICT`,
@@ -38,6 +38,8 @@ export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> & Reado
 export class SubscriptionStore {
   private readonly sql: SqlStorage;
   /** Offsets that have a row in `waiting`, and lanes that have one: so that nothing is deleted in vain. */
+  /** How far the log was known to reach when the state was last saved. */
+  savedHead = 0;
   private waitingRows = new Set<number>();
   private laneRows = new Set<string>();
 
@@ -104,8 +106,11 @@ export class SubscriptionStore {
 
   load(): Snapshot {
     const state = this.sql
-      .exec<{ counters: string; leases: string }>("SELECT counters, leases FROM state WHERE id = 1")
+      .exec<{ known_head: number; counters: string; leases: string }>(
+        "SELECT known_head, counters, leases FROM state WHERE id = 1",
+      )
       .one();
+    this.savedHead = state.known_head;
     const stored = JSON.parse(state.leases) as StoredLease[];
     const rows = this.sql
       .exec<WaitingRow>(
@@ -122,6 +127,7 @@ export class SubscriptionStore {
     const { leases, leased } = fromStoredLeases(stored);
     for (const row of rows) leased.set(row.offset, toDelivery(row, leased.get(row.offset)));
     return {
+      knownHead: state.known_head,
       counters: JSON.parse(state.counters) as Counters,
       leases,
       deliveries: [...leased.values()],
@@ -149,11 +155,12 @@ export class SubscriptionStore {
     this.saveDeliveries(backlog, changes.deliveries, records);
     this.saveLanes(backlog, changes.lanes);
     this.sql.exec(
-      "UPDATE state SET next_offset = ?1, counters = ?2, leases = ?3 WHERE id = 1",
-      backlog.counters.nextOffset,
+      "UPDATE state SET known_head = ?1, counters = ?2, leases = ?3 WHERE id = 1",
+      backlog.knownHead,
       JSON.stringify(backlog.counters),
       JSON.stringify(toStoredLeases(backlog)),
     );
+    this.savedHead = backlog.knownHead;
   }
 
   private saveDeliveries(

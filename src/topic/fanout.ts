@@ -7,14 +7,21 @@ import type { LogRun } from "../calls";
 export type Reader = {
   readonly generation: string;
   readonly startOffset: number;
-  /** How far the reader is known to know the log. Kept in memory only: after a restart all are told again. */
+  /** How far the reader knows the log. Kept in memory only: after a restart it is taken to know all there was. */
   informedTo: number;
+  /** Whether the reader said so itself since the restart. */
+  isConfirmed: boolean;
   notifying: boolean;
 };
 
 /** The readers that are owed a notify and have none on its way. */
 export function behind(readers: Iterable<Reader>, head: number): Reader[] {
   return [...readers].filter((reader) => reader.informedTo < head && !reader.notifying);
+}
+
+/** Those that may be owed one: a restart forgot whether they were told. */
+export function doubtful(readers: Iterable<Reader>): Reader[] {
+  return [...readers].filter((reader) => !reader.isConfirmed && !reader.notifying);
 }
 
 /** The newest runs of the log, kept in memory so that a notify can carry them. */

@@ -20,7 +20,7 @@ import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { type Runtime, systemRuntime } from "../runtime";
 import type { StartAt, TopicSettings } from "../settings";
-import { behind, type Reader, Tail } from "./fanout";
+import { behind, doubtful, type Reader, Tail } from "./fanout";
 import { TopicLog } from "./topic-log";
 import { type TopicRow, TopicStore } from "./topic-store";
 
@@ -39,6 +39,9 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     super(ctx, env);
     this.store = new TopicStore(ctx.storage);
     this.load();
+    void ctx.blockConcurrencyWhile(async () => {
+      this.armedAt = (await ctx.storage.getAlarm()) ?? undefined;
+    });
   }
 
   // ── life and settings ──────────────────────────────────────────────────────────────────────────────
@@ -95,11 +98,17 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   private announce(state: Loaded, run: LogRun): void {
     state.tail.push(run);
     this.arm();
-    this.ctx.waitUntil(this.notifyBehind(state));
+    this.ctx.waitUntil(this.notifyAll(state, behind(state.readers.values(), state.log.head)));
   }
 
-  private async notifyBehind(state: Loaded): Promise<void> {
-    const queue = behind(state.readers.values(), state.log.head);
+  /** Tells those who are behind, and those of whom a restart forgot whether they are. */
+  private notifyAgain(state: Loaded): void {
+    const readers = [...state.readers.values()];
+    const owed = new Set([...behind(readers, state.log.head), ...doubtful(readers)]);
+    this.ctx.waitUntil(this.notifyAll(state, [...owed]));
+  }
+
+  private async notifyAll(state: Loaded, queue: Reader[]): Promise<void> {
     const worker = async () => {
       for (let reader = queue.shift(); reader; reader = queue.shift()) await this.notify(state, reader);
     };
@@ -111,7 +120,8 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     if (reader.notifying) return;
     reader.notifying = true;
     try {
-      while (reader.informedTo < state.log.head && state.readers.has(reader.generation)) {
+      const isOwed = () => reader.informedTo < state.log.head || !reader.isConfirmed;
+      while (isOwed() && state.readers.has(reader.generation)) {
         const subscription = this.env.SUBSCRIPTION.getByName(
           objectName(reader.generation, state.topic.partition),
         );
@@ -119,6 +129,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
         const told = await subscription.notify({ head: state.log.head, runs });
         if (!told.ok) break;
         reader.informedTo = Math.max(reader.informedTo, told.value.informedTo);
+        reader.isConfirmed = true;
       }
     } catch (fault) {
       console.warn(
@@ -188,9 +199,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   async wake(): Promise<Result<null>> {
     return this.whenAlive((state) => {
-      this.armedAt = undefined;
-      this.arm();
-      this.ctx.waitUntil(this.notifyBehind(state));
+      this.notifyAgain(state);
       return ok(null);
     });
   }
@@ -199,28 +208,23 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     this.armedAt = undefined;
     const state = this.loaded;
     if (!state) return;
-    try {
-      this.write(() => state.log.dropExpired(this.runtime.now()));
-    } catch (fault) {
-      console.error(JSON.stringify({ at: "topic.alarm", fault: String(fault) }));
-    } finally {
-      this.arm();
-      this.ctx.waitUntil(this.notifyBehind(state));
-    }
+    this.arm();
+    this.notifyAgain(state);
   }
 
-  /** Arms the alarm for what is due first: telling again whoever is behind, or dropping a segment. */
+  /**
+   * Arms the alarm to tell again whoever is behind, unless it is armed for something sooner. Retention has no
+   * alarm: what is past it is dropped by whichever call comes first, the sweep's poke at the latest.
+   */
   private arm(): void {
     const state = this.loaded;
-    if (!state) return;
+    if (!state || behind(state.readers.values(), state.log.head).length === 0) return;
     const now = this.runtime.now();
-    const owes = [...state.readers.values()].some((reader) => reader.informedTo < state.log.head);
-    const dues = [owes ? now + limits.notifyAgainMs : undefined, state.log.nextDropAt()];
-    const due = Math.min(...dues.filter((at) => at !== undefined));
+    const due = now + limits.notifyAgainMs;
     const stillAhead = this.armedAt !== undefined && this.armedAt > now - limits.notifyAgainMs;
-    if (due === Number.POSITIVE_INFINITY || (stillAhead && (this.armedAt ?? 0) <= due)) return;
-    this.armedAt = Math.max(due, now);
-    void this.ctx.storage.setAlarm(this.armedAt);
+    if (stillAhead && (this.armedAt ?? 0) <= due) return;
+    this.armedAt = due;
+    void this.ctx.storage.setAlarm(due);
   }
 
   // ── load, change ───────────────────────────────────────────────────────────────────────────────────
@@ -232,7 +236,10 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     const log = new TopicLog(this.store, topic.settings.retentionMs);
     const readers = this.store
       .subscriptions()
-      .map(({ generation, startOffset }) => [generation, newReader(generation, startOffset)] as const);
+      .map(
+        (row) =>
+          [row.generation, { ...newReader(row.generation, row.startOffset), informedTo: log.head }] as const,
+      );
     this.loaded = { topic, log, readers: new Map(readers), tail: new Tail(limits.notifyBytes) };
   }
 
@@ -254,7 +261,12 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     return result;
   }
 
+  /** Answers a call: nobody is shown what is past its retention. */
   private whenAlive<T>(answer: (state: Loaded) => Result<T>): Result<T> {
+    const state = this.loaded;
+    if (!state) return this.gone();
+    const now = this.runtime.now();
+    if ((state.log.nextDropAt() ?? now + 1) <= now) this.write(() => state.log.dropExpired(now));
     return this.loaded ? answer(this.loaded) : this.gone();
   }
 
@@ -264,5 +276,5 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 }
 
 function newReader(generation: string, startOffset: number): Reader {
-  return { generation, startOffset, informedTo: startOffset, notifying: false };
+  return { generation, startOffset, informedTo: startOffset, isConfirmed: false, notifying: false };
 }

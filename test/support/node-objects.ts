@@ -45,6 +45,10 @@ class NodeStorage {
     }
   }
 
+  getAlarm(): Promise<number | null> {
+    return Promise.resolve(this.alarmAt ?? null);
+  }
+
   setAlarm(at: number): Promise<void> {
     this.alarmAt = at;
     return Promise.resolve();
@@ -101,7 +105,8 @@ export function nodeObjects(runtime: Runtime, dispatcher: DispatchCalls) {
     pending.add(tracked);
   };
   const create = (Class: typeof TopicObject | typeof SubscriptionObject) => (storage: NodeStorage) => {
-    const ctx = { storage, waitUntil, exports: { Dispatcher: dispatcher } };
+    const blockConcurrencyWhile = (work: () => Promise<void>) => work();
+    const ctx = { storage, waitUntil, blockConcurrencyWhile, exports: { Dispatcher: dispatcher } };
     const instance = new (Class as unknown as new (ctx: unknown, env: unknown) => Instance)(ctx, env);
     instance.runtime = runtime;
     return instance;
