@@ -39,6 +39,8 @@ export default defineConfig(async () => {
             name: "workers",
             include: ["test/{objects,http,contract,ledger,push,ingress,catalog,cost}/**/*.test.ts"],
             setupFiles: ["./test/support/migrate.ts"],
+            // A shared machine may be slow; what hangs is still found.
+            testTimeout: 60_000,
           },
         },
         {

@@ -185,6 +185,9 @@ export class Scene {
   async removeAll(): Promise<void> {
     const keptMs = Math.max(defaultTopicSettings.retentionMs, limits.minKeyRetentionMs);
     await this.advance(2 * keptMs);
+    // Retention has no alarm of its own: the sweep's poke is the call that drops what is past it.
+    await this.topic.wake();
+    await this.settle();
     const later = { ...systemRuntime, now: () => Date.now() + limits.ledgerRetentionMs + DAY_MS };
     const ledger = new LedgerStore(bindings.LEDGER, later);
     while ((await ledger.sweep(limits.ledgerSweepRows)) === limits.ledgerSweepRows);
