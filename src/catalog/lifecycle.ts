@@ -192,6 +192,8 @@ function edit(
       return refuse("subscription-not-found", `Topic "${topicName}" has no subscription "${name}".`);
     }
     const put = await changeSettings(catalog, held, change(held.settings));
+    // Said again also when nothing changes here: an object may have paused itself without the catalog's hearing of it.
+    if (put?.ok && put.value.entry === held) await configure(catalog, held);
     return put?.ok ? ok(put.value.entry) : put;
   });
 }

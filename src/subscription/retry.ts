@@ -6,7 +6,7 @@ import type { RetryPolicy } from "../settings";
 
 /**
  * The delay before the attempt after `attempts` failed ones, in milliseconds: exponential with full jitter,
- * a random share of min(maxDelayMs, minDelayMs * 2^(attempts - 1)), but never less than minDelayMs.
+ * a random share of min(maxDelayMs, minDelayMs * 2^attempts), but never less than minDelayMs.
  * Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. `jitter` is in [0, 1).
  */
 export function retryDelayMs(

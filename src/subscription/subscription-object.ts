@@ -76,7 +76,9 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async configure(call: { settings: SubscriptionSettings; version: number }): Promise<Result<null>> {
     const state = this.loaded;
     if (!state) return this.gone();
-    if (call.version <= state.row.version) return ok(null);
+    // At its own version the catalog's word stands against a pause that the object made by itself.
+    const isSame = call.version === state.row.version && call.settings.paused === state.row.settings.paused;
+    if (call.version < state.row.version || isSame) return ok(null);
     this.store.configure(call.settings, call.version);
     state.row = { ...state.row, ...call };
     return this.wake();
