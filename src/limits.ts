@@ -100,10 +100,15 @@ export const limits = {
   lookAgainMs: 5 * second,
   attemptsKept: 10,
   expiriesPerAlarm: 1_000,
+  /** The dying whose messages one read of the log brings. */
+  buriedPerRead: 100,
   deadLettersPerCall: 1_000,
 
   // ── push ───────────────────────────────────────────────────────────────────────────────────────────
-  dispatchMessages: 100,
+  /** What one dispatch carries: measured, 400 push three times as many in batches as 100, for the same writes a lease. */
+  dispatchMessages: 400,
+  /** Messages in one POST. */
+  batchMessages: 100,
   dispatchBytes: 4 * MiB,
   /** Cloudflare's outgoing connections per invocation. */
   dispatchConnections: 6,

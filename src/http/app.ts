@@ -1,6 +1,7 @@
 // The API on one screen: every route in one table, which serves the requests and makes the OpenAPI document.
 
 import { createRoute, OpenAPIHono } from "@hono/zod-openapi";
+import { RegExpRouter } from "hono/router/reg-exp-router";
 import type { ZodObject } from "zod";
 import { refuse } from "../errors";
 import { type Runtime, systemRuntime } from "../runtime";
@@ -39,19 +40,13 @@ export const routes: readonly Route[] = [
   ...operateRoutes(openApi),
 ];
 
-/** The application. A route that is there for another method says which ones it takes. */
+/** The application: one regular expression finds the route, whatever their number. */
 export function createApp(runtime: Runtime = systemRuntime): OpenAPIHono<HonoEnv> {
-  const app = new OpenAPIHono<HonoEnv>();
-  const methods = new Map<string, string[]>();
+  const app = new OpenAPIHono<HonoEnv>({ router: new RegExpRouter() });
   for (const route of routes) {
-    const path = honoPath(route.path);
-    methods.set(path, [...(methods.get(path) ?? []), route.method.toUpperCase()]);
-    app.on(route.method.toUpperCase(), path, (c) => serve(route, c, runtime));
+    app.on(route.method.toUpperCase(), honoPath(route.path), (c) => serve(route, c, runtime));
   }
-  for (const [path, allowed] of methods) app.all(path, () => wrongMethod(allowed));
-  app.notFound(() =>
-    problemResponse(refuse("not-found", "There is no such route: /docs shows those that there are.").error),
-  );
+  app.notFound((c) => refuseUnknown(c.req.path));
   app.onError((fault) => problemResponse(refusalOfFault(fault)));
   return app;
 }
@@ -60,10 +55,23 @@ function honoPath(path: string): string {
   return path.replaceAll("{", ":").replaceAll("}", "");
 }
 
-function wrongMethod(allowed: readonly string[]): Response {
-  const allow = allowed.join(", ");
+/** No route is found: it may be there for another method, and then says which ones it takes. */
+function refuseUnknown(path: string): Response {
+  const methods = routes
+    .filter((route) => patternOf(route).test(path))
+    .map(({ method }) => method.toUpperCase());
+  if (methods.length === 0) {
+    return problemResponse(
+      refuse("not-found", "There is no such route: /docs shows those that there are.").error,
+    );
+  }
+  const allow = [...new Set(methods)].join(", ");
   const { error } = refuse("method-not-allowed", `This route takes ${allow}.`, { limit: allow });
   return problemResponse(error, {}, { allow });
+}
+
+function patternOf({ path }: Route): RegExp {
+  return new RegExp(`^${path.replaceAll(".", "\\.").replaceAll(/\{\w+\}/g, "[^/]+")}$`);
 }
 
 // ── the OpenAPI document ─────────────────────────────────────────────────────────────────────────────

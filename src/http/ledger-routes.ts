@@ -82,7 +82,7 @@ export const ledgerRoutes: readonly Route[] = [
     },
   }),
   route({
-    ...{ method: "post", path: `${base}/batch`, tag, access },
+    ...{ method: "post", path: "/v1/ledgers/{ledger}/claim-batches", tag, access },
     summary: "Claim many message ids",
     params: ledgerParams,
     body: z

@@ -26,15 +26,8 @@ const TIMING_HEADERS = {
   "pennypost-ttl-ms": "ttlMs",
 } as const;
 const TIMING_FIELDS: readonly string[] = Object.values(TIMING_HEADERS);
-const ITEM_FIELDS: ReadonlySet<string> = new Set([
-  "id",
-  "orderingKey",
-  "subject",
-  "contentType",
-  "data",
-  "dataBase64",
-  "attributes",
-]);
+const TEXT_FIELDS = ["id", "orderingKey", "subject", "contentType"] as const;
+const ITEM_FIELDS: ReadonlySet<string> = new Set([...TEXT_FIELDS, "data", "dataBase64", "attributes"]);
 const utf8 = new TextEncoder();
 
 /** The W3C trace context of a request; one that is not well formed counts as absent, as its standard says. */
@@ -65,9 +58,8 @@ export function readRaw(
   if (!id.ok) return id;
   const orderingKey = headers.get("pennypost-ordering-key");
   const subject = headers.get("pennypost-subject");
-  return toDraft("", {
+  const message: Message = {
     id: id.value ?? newId(),
-    isClientId: id.value !== undefined,
     ...stamp,
     contentType: headers.get("content-type") || "application/octet-stream",
     body,
@@ -75,7 +67,9 @@ export function readRaw(
     ...(subject !== null && { subject }),
     ...attributesOf(headers),
     ...keptHeaders(headers, keepHeaders),
-  });
+  };
+  const checked = checkMessage(message);
+  return checked.ok ? ok({ message, isClientId: id.value !== undefined }) : checked;
 }
 
 /** `Idempotency-Key` is a structured string (in quotes), though many senders leave the quotes out. */
@@ -109,31 +103,34 @@ function keptHeaders(headers: HeaderReader, names: readonly string[]): { headers
 // ── many messages: JSON, or NDJSON ───────────────────────────────────────────────────────────────────
 
 /** Reads the item at `index` of a batch. */
-export function readItem(item: unknown, index: number, { newId, ...stamp }: Stamp): Result<Draft> {
+export function readItem(item: unknown, index: number, stamp: Stamp): Result<Draft> {
   const at = `messages[${index}].`;
   if (!isRecord(item)) return wrong(`messages[${index}]`, "an object");
-  const fields = checkFields(item, at);
-  if (fields) return fields;
-  const { id, orderingKey, subject, contentType, attributes } = item;
-  for (const [name, text] of Object.entries({ id, orderingKey, subject, contentType })) {
-    if (text !== undefined && !isText(text)) return wrong(`${at}${name}`, "a string of whole characters");
-  }
-  if (attributes !== undefined && !(isRecord(attributes) && Object.values(attributes).every(isText))) {
-    return wrong(`${at}attributes`, "an object of strings");
-  }
+  const fault = checkFields(item, at) ?? checkTexts(item, at);
+  if (fault) return fault;
   const data = readData(item, at);
   if (!data.ok) return data;
-  return toDraft(at, {
-    id: (id as string | undefined) ?? newId(),
-    isClientId: id !== undefined,
-    ...stamp,
-    contentType: (contentType as string | undefined) ?? data.value.contentType,
+  const { id, orderingKey, subject, contentType, attributes } = item as ItemTexts;
+  const message: Mutable<Message> = {
+    id: id ?? stamp.newId(),
+    publishedAt: stamp.publishedAt,
+    contentType: contentType ?? data.value.contentType,
     body: data.value.body,
-    ...(orderingKey !== undefined && { orderingKey: orderingKey as string }),
-    ...(subject !== undefined && { subject: subject as string }),
-    ...(attributes !== undefined && { attributes: attributes as Record<string, string> }),
-  });
+  };
+  if (orderingKey !== undefined) message.orderingKey = orderingKey;
+  if (subject !== undefined) message.subject = subject;
+  if (attributes !== undefined) message.attributes = attributes;
+  if (stamp.traceparent !== undefined) message.traceparent = stamp.traceparent;
+  const checked = checkMessage(message, at);
+  return checked.ok ? ok({ message, isClientId: id !== undefined }) : checked;
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type ItemTexts = Readonly<
+  Partial<Record<"id" | "orderingKey" | "subject" | "contentType", string>> & {
+    attributes?: Readonly<Record<string, string>>;
+  }
+>;
 
 function checkFields(item: Readonly<Record<string, unknown>>, at: string): Refused | undefined {
   for (const name of Object.keys(item)) {
@@ -149,6 +146,18 @@ function checkFields(item: Readonly<Record<string, unknown>>, at: string): Refus
     );
   }
   return undefined;
+}
+
+function checkTexts(item: Readonly<Record<string, unknown>>, at: string): Refused | undefined {
+  for (const name of TEXT_FIELDS) {
+    const text = item[name];
+    if (text !== undefined && !isText(text)) return wrong(`${at}${name}`, "a string of whole characters");
+  }
+  const { attributes } = item;
+  if (attributes === undefined || (isRecord(attributes) && Object.values(attributes).every(isText))) {
+    return undefined;
+  }
+  return wrong(`${at}attributes`, "an object of strings");
 }
 
 type Data = { body: Uint8Array; contentType: string };
@@ -186,11 +195,6 @@ function readBase64(text: unknown, field: string): Result<Data> {
 }
 
 // ── what both share ──────────────────────────────────────────────────────────────────────────────────
-
-function toDraft(at: string, { isClientId, ...message }: Message & { isClientId: boolean }): Result<Draft> {
-  const checked = checkMessage(message, at);
-  return checked.ok ? ok({ message, isClientId }) : checked;
-}
 
 /** A lone surrogate has no UTF-8: what comes out would not be what went in. */
 function isText(value: unknown): value is string {

@@ -124,26 +124,23 @@ function stampOf({ runtime }: Broker, { headers }: Request, publishedAt: number)
 
 function answer(
   asked: Asked,
-  { items, atomic, wait }: Publish,
+  publish: Publish,
   outcomes: Outcomes,
   kind: "single" | "batch",
 ): Result<never> | Response {
-  const status = statusOf(outcomes);
-  const response = respond();
-  logPublish(asked, items, response.status);
+  const response = respond(publish, outcomes, kind);
+  logPublish(asked, publish.items, response.status);
   return response;
+}
 
-  function respond(): Response {
-    const [first] = outcomes.values();
-    if (kind === "single" && first?.status === "refused") return problemResponse(first.error);
-    const messages = itemResults(items, outcomes);
-    if (status === "refused") return problemResponse(refusalOf(outcomes, atomic), { messages });
-    const headers = wait ? { "preference-applied": "wait" } : undefined;
-    return Response.json(
-      { status, messages },
-      { status: status === "stored" ? 201 : 202, ...(headers && { headers }) },
-    );
-  }
+function respond({ items, atomic, wait }: Publish, outcomes: Outcomes, kind: "single" | "batch"): Response {
+  const [first] = outcomes.values();
+  if (kind === "single" && first?.status === "refused") return problemResponse(first.error);
+  const messages = itemResults(items, outcomes);
+  const status = statusOf(outcomes);
+  if (status === "refused") return problemResponse(refusalOf(outcomes, atomic), { messages });
+  const headers = wait ? { "preference-applied": "wait" } : {};
+  return Response.json({ status, messages }, { status: status === "stored" ? 201 : 202, headers });
 }
 
 /** One wide line for each publish: never a body, an id or a token. */

@@ -65,7 +65,7 @@ const subscriptionFields = {
   maxInFlight: whole(1, limits.maxInFlight).default(limits.defaultMaxInFlight),
   batch: z
     .strictObject({
-      maxMessages: whole(1, limits.dispatchMessages).default(1),
+      maxMessages: whole(1, limits.batchMessages).default(1),
       maxWaitMs: whole(0, limits.batchWaitMs).default(0),
     })
     .optional()

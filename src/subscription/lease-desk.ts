@@ -106,7 +106,7 @@ export class LeaseDesk {
   async buryDying(): Promise<void> {
     const { backlog, reader } = this.parts;
     while (backlog.dying.size > 0 && this.parts.isLive()) {
-      const offsets = [...backlog.dying].sort((a, b) => a - b).slice(0, limits.dispatchMessages);
+      const offsets = [...backlog.dying].sort((a, b) => a - b).slice(0, limits.buriedPerRead);
       const lost = await reader.hold(offsets);
       this.parts.change(() => {
         for (const offset of lost) this.bury(offset);

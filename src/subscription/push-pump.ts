@@ -4,6 +4,7 @@
 import type { DispatchCalls, LeaseAnswer } from "../calls";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
+import type { Guarantee } from "../settings";
 import type { Backlog } from "./backlog";
 import type { LeaseDesk } from "./lease-desk";
 import type { RecordBuffer } from "./record-buffer";
@@ -59,9 +60,10 @@ export class PushPump {
   private async dispatchOne(): Promise<boolean> {
     if (!this.parts.isLive() || !this.isActive || this.gathersUntil() !== undefined) return false;
     const leaseId = this.parts.runtime().newId();
-    const { ackDeadlineMs } = this.parts.row().settings;
-    const { dispatchMessages: max, dispatchBytes: maxBytes } = limits;
-    const lease = await this.parts.desk.lease({ leaseId, max, maxBytes, ackDeadlineMs }, false);
+    const { ackDeadlineMs, guarantee } = this.parts.row().settings;
+    const max = dispatchMessages(guarantee);
+    const wanted = { leaseId, max, maxBytes: limits.dispatchBytes, ackDeadlineMs };
+    const lease = await this.parts.desk.lease(wanted, false);
     if (lease.deliveries.length === 0) return false;
     this.dispatches += 1;
     this.parts.waitUntil(this.dispatch(lease));
@@ -93,4 +95,9 @@ export class PushPump {
     const isShort = buffer.end - nextOffset < push.batchMaxMessages;
     return isShort && until > this.parts.runtime().now() ? until : undefined;
   }
+}
+
+/** How many deliveries one dispatch carries: under effectively-once, as many as one call to the ledger claims. */
+export function dispatchMessages(guarantee: Guarantee): number {
+  return guarantee === "effectively-once" ? limits.claimsPerCall : limits.dispatchMessages;
 }

@@ -481,13 +481,13 @@ describe("ledgers, tokens and the rest", () => {
     ],
     [
       "too many claims",
-      `${claims}/batch`,
+      `/v1/ledgers/${name}/claim-batches`,
       { messages: Array.from({ length: 101 }, (_, i) => ({ messageId: `m${i}` })), claimant: "c" },
       { status: 400, code: "invalid-request", field: "messages", limit: 100 },
     ],
     [
       "one id claimed twice",
-      `${claims}/batch`,
+      `/v1/ledgers/${name}/claim-batches`,
       { messages: [{ messageId: "m" }, { messageId: "m" }], claimant: "c" },
       { status: 400, code: "invalid-request", field: "messages" },
     ],

@@ -364,7 +364,7 @@ describe("ledgers", () => {
     await api.call("POST", `${base}/b1/complete`, { json: { fence: done.body.fence, result: "r" } });
     await claim("b2", "other");
     const json = { messages: ["b1", "b2", "b3"].map((messageId) => ({ messageId })), claimant: "a" };
-    expect(await api.call("POST", `${base}/batch`, { json })).toMatchObject({
+    expect(await api.call("POST", `${base.replace(/claims$/, "claim-batches")}`, { json })).toMatchObject({
       claims: [
         { messageId: "b1", state: "completed", result: "r" },
         { messageId: "b2", state: "in-progress" },

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { pushNamespace } from "../../src/ledger/claim";
 import { limits } from "../../src/limits";
+import { dispatchMessages } from "../../src/subscription/push-pump";
 import { type Asked, World } from "./dispatch-world";
 
 const settings = { guarantee: "effectively-once" } as const;
@@ -249,5 +250,5 @@ describe("a batch endpoint under effectively-once", () => {
 });
 
 it("a lease is claimed in one call of the ledger", () => {
-  expect(limits.dispatchMessages).toBeLessThanOrEqual(limits.claimsPerCall);
+  expect(dispatchMessages("effectively-once")).toBeLessThanOrEqual(limits.claimsPerCall);
 });
