@@ -10,12 +10,13 @@ type Claim = Readonly<{ state: string; fence: number; leaseUntil: number; result
 
 /** A ledger that nobody else knows, as one consumer after another uses it. */
 function newLedger() {
-  const base = `/v1/ledgers/${unique("ledger")}/claims`;
+  const ledger = `/v1/ledgers/${unique("ledger")}`;
+  const base = `${ledger}/claims`;
   const claim = (messageId: string, claimant: string, more: object = {}) =>
     broker.send<Claim>("POST", base, { json: { messageId, claimant, leaseMs: 60_000, ...more } });
   const settle = (verb: string, messageId: string, json: object) =>
     broker.send<Claim>("POST", `${base}/${messageId}/${verb}`, { json });
-  return { base, claim, settle };
+  return { ledger, base, claim, settle };
 }
 
 describe("clause 15", () => {
@@ -104,14 +105,14 @@ describe("clause 15", () => {
   });
 
   test("clause 15: many are claimed in one call, each with its own answer", async () => {
-    const { base, claim } = newLedger();
+    const { ledger, claim } = newLedger();
     await claim("b", "other");
     const json = {
       claimant: "worker",
       leaseMs: 60_000,
       messages: ["a", "b", "c"].map((messageId) => ({ messageId })),
     };
-    const answer = await broker.call<{ claims: Claim[] }>("POST", `${base}/batch`, { json });
+    const answer = await broker.call<{ claims: Claim[] }>("POST", `${ledger}/claim-batches`, { json });
     expect(answer.claims.map(({ state }) => state)).toEqual(["claimed", "in-progress", "claimed"]);
   });
 });
