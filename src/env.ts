@@ -1,6 +1,7 @@
 // The bindings, and settings(): every variable parsed, bounded and defaulted, once.
 
-import type { SubscriptionCalls, TopicCalls } from "./calls";
+import type { SubscriptionCalls } from "./subscription-calls";
+import type { TopicCalls } from "./topic-calls";
 
 /** A namespace of objects that answer the calls `C`, by name. */
 export interface ObjectNamespace<C> {

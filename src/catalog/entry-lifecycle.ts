@@ -1,10 +1,10 @@
 // One entry on its way from state to state: its objects are provisioned, configured or removed, partition by
 // partition, and only then does its row move on. Every step can be repeated.
 
-import { objectName } from "../calls";
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
+import { objectName } from "../object-name";
 import type { Runtime } from "../runtime";
 import { type Entry, isTopic, type SubscriptionEntry, type TopicEntry } from "./catalog-entry";
 import type { CatalogStore } from "./catalog-store";

@@ -2,11 +2,12 @@
 // Nothing here is ever sent or dropped by itself.
 
 import { asc, eq, getTableColumns, gt, inArray, sql } from "drizzle-orm";
-import { type BatchAnswer, objectName } from "../calls";
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
+import { objectName } from "../object-name";
 import { type RecordBatch, unpackRecordBatch } from "../record-batch";
 import type { Runtime } from "../runtime";
+import type { BatchAnswer } from "../topic-calls";
 import { strandedBatches, topics } from "./catalog-schema";
 import { ask, asParameters, away, type CatalogDatabase, CatalogFault, openCatalog } from "./d1-store";
 import { type Catalog, reach } from "./entry-lifecycle";

@@ -5,9 +5,9 @@
 // row failing for good, a row waits at most sweepAfterMs + (unfinished ÷ sweepRows) minutes, and every object is
 // poked once in (objects ÷ sweepObjects) minutes: 1,000 objects in 5.
 
-import { objectName } from "../calls";
 import type { Result } from "../errors";
 import { limits } from "../limits";
+import { objectName } from "../object-name";
 import { type Catalog, finish, inParallel, reach } from "./entry-lifecycle";
 import { cutPage, type Poke, roundStart } from "./rotation";
 

@@ -1,11 +1,11 @@
 // Dead letters: list, inspect, redrive, purge. The same below a subscription and a queue.
 
 import { type ZodType, z } from "zod";
-import type { DeadLetter, DeadLetterSelection, SubscriptionCalls } from "../calls";
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { messageJson } from "../message-json";
 import { unpackRecords } from "../record-batch";
+import type { DeadLetter, DeadLetterSelection, SubscriptionCalls } from "../subscription-calls";
 import type { Broker } from "./broker";
 import { everyPartition, nextOf, placeAfter, subscriptionAt, walk } from "./partition-routes";
 import { type Found, type PathParams, type SubscriptionPlace, withFresh } from "./place-routes";

@@ -1,10 +1,10 @@
 // Looking at a topic's log: its messages by partition and offset, and what it refused after a 202.
 
 import { z } from "zod";
-import type { ReadAnswer, Rejection } from "../calls";
 import { limits } from "../limits";
 import { messageJson } from "../message-json";
 import { recordSpans, unpackRecord } from "../record-batch";
+import type { ReadAnswer, Rejection } from "../topic-calls";
 import { checkPartition, nextOf, placeAfter, topicAt, walk } from "./partition-routes";
 import type { TopicPlace } from "./place-routes";
 import { problemOf } from "./problem";

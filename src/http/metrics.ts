@@ -1,6 +1,7 @@
 // The metrics as Prometheus reads them (text format 0.0.4).
 
-import type { SubscriptionStats, TopicStats } from "../calls";
+import type { SubscriptionStats } from "../subscription-calls";
+import type { TopicStats } from "../topic-calls";
 
 export type TopicSample = Readonly<{ topic: string; stats: readonly TopicStats[] }>;
 export type SubscriptionSample = Readonly<{

@@ -1,10 +1,12 @@
 // The partitions of a topic or a subscription, asked side by side or one after another.
 
 import { z } from "zod";
-import { objectName, type SubscriptionCalls, type TopicCalls } from "../calls";
 import type { SubscriptionEntry, TopicEntry } from "../catalog/catalog-entry";
 import { inParallel } from "../catalog/entry-lifecycle";
 import { ok, type Result, refuse } from "../errors";
+import { objectName } from "../object-name";
+import type { SubscriptionCalls } from "../subscription-calls";
+import type { TopicCalls } from "../topic-calls";
 import type { Broker } from "./broker";
 import { parse } from "./parse";
 import { type Place, place, placeText } from "./schemas";

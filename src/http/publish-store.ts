@@ -1,14 +1,15 @@
 // Where a publish is written: the Cloudflare Queue, which answers before any topic has seen it, or the topic's
 // partitions. It repeats what failed on the way, always with the same record batch id, so nothing is written twice.
 
-import { type BatchAnswer, objectName } from "../calls";
 import type { TopicEntry } from "../catalog/catalog-entry";
 import { inParallel } from "../catalog/entry-lifecycle";
 import type { Env } from "../env";
 import { type BrokerError, ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { toBase64 } from "../message-json";
+import { objectName } from "../object-name";
 import type { RecordBatch } from "../record-batch";
+import type { BatchAnswer } from "../topic-calls";
 import { sha256 } from "./auth";
 import type { Broker } from "./broker";
 import { fingerprintBytes } from "./fingerprint";

@@ -1,11 +1,11 @@
 // From the messages of one publish request to its record batches, one per partition, and from what became of
 // those back to one result per message, in the order they were sent.
 
-import type { BatchAnswer } from "../calls";
 import { type BrokerError, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Message } from "../message";
 import { packRecordBatch, packRecords, partitionOf, type RecordBatch, recordSpans } from "../record-batch";
+import type { BatchAnswer } from "../topic-calls";
 import { problemOf } from "./problem";
 import type { Draft } from "./publish-items";
 

@@ -1,11 +1,11 @@
 // A pull over the partitions of a subscription. One partition leases while it waits; of several, only what is there
 // is leased, and while nothing is there they are waited for, which leases nothing.
 
-import type { LeaseAnswer } from "../calls";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { type MessageJson, messageJson } from "../message-json";
 import { unpackRecords } from "../record-batch";
+import type { LeaseAnswer } from "../subscription-calls";
 import type { Broker } from "./broker";
 import { subscriptionAt } from "./partition-routes";
 import type { Found } from "./place-routes";

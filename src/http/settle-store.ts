@@ -1,9 +1,9 @@
 // Settling ack ids: each partition is asked once for all of its own, side by side, and the answers go back into the
 // order in which they were asked.
 
-import type { LeaseRef, SettleStatus, SubscriptionCalls } from "../calls";
 import { inParallel } from "../catalog/entry-lifecycle";
 import { ok, type Result } from "../errors";
+import type { LeaseRef, SettleStatus, SubscriptionCalls } from "../subscription-calls";
 import type { Broker } from "./broker";
 import { subscriptionAt } from "./partition-routes";
 import type { Found } from "./place-routes";

@@ -2,9 +2,9 @@
 // and stats.
 
 import { z } from "zod";
-import type { SubscriptionStats } from "../calls";
 import { deleteSubscription, putSubscription, setPaused } from "../catalog/lifecycle";
 import { ok, type Result, refuse } from "../errors";
+import type { SubscriptionStats } from "../subscription-calls";
 import { everyPartition, subscriptionAt } from "./partition-routes";
 import {
   type SubscriptionPlace,

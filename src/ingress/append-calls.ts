@@ -1,8 +1,8 @@
 // What one batch of the Cloudflare Queue asks for: its messages opened, sorted by the object they are bound for, and
 // packed into as few append calls as the topic's row allows.
 
-import { objectName } from "../calls";
 import { limits } from "../limits";
+import { objectName } from "../object-name";
 import { type RecordBatch, recordSpans, unpackRecordBatch } from "../record-batch";
 
 /** The record batches bound for one object, as the append calls that carry them: one call, one row. */

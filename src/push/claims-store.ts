@@ -1,11 +1,12 @@
 // The claims that one dispatch holds in the ledger, for effectively-once (docs/delivery-contract.md, clause 14).
 // What becomes of each is noted at once and written together, by flush(), before the dispatch reports it.
 
-import type { DispatchCall, DispatchOutcome } from "../calls";
+import type { DispatchCall } from "../dispatch-calls";
 import { type ClaimAnswer, pushNamespace } from "../ledger/claim";
 import type { ClaimRef, LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
+import type { DispatchOutcome } from "../subscription-calls";
 import type { Item } from "./dispatch-plan";
 
 type Held = ClaimRef & Readonly<{ leaseUntil: number }>;

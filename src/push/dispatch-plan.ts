@@ -7,9 +7,9 @@
 //
 // Every function is pure: it takes a plan and answers the next one.
 
-import type { AttemptNote, DispatchOutcome, LeaseAnswer } from "../calls";
 import type { Message } from "../message";
 import { unpackRecords } from "../record-batch";
+import type { AttemptNote, DispatchOutcome, LeaseAnswer } from "../subscription-calls";
 
 /** One leased delivery with its message. */
 export type Item = Readonly<{ offset: number; attempt: number; message: Message }>;

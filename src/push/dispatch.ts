@@ -3,12 +3,13 @@
 //   claim (effectively-once) ─▶ send, parcel by parcel ─▶ write to the ledger ─▶ report
 //                                   └── every few seconds: write, report, extend the lease ──┘
 
-import type { DispatchCall, ReportCall } from "../calls";
+import type { DispatchCall } from "../dispatch-calls";
 import { checkEndpointUrl } from "../endpoint-url";
 import type { Result } from "../errors";
 import type { LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
 import type { PushSettings } from "../settings";
+import type { ReportCall } from "../subscription-calls";
 import { ClaimsStore } from "./claims-store";
 import type { Item, Plan } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";

@@ -3,11 +3,12 @@
 // in dispatch.ts.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
-import { type DispatchCall, type DispatchCalls, objectName } from "../calls";
 import { CatalogStore } from "../catalog/catalog-store";
 import { setPaused } from "../catalog/lifecycle";
+import type { DispatchCall, DispatchCalls } from "../dispatch-calls";
 import { type Env, settings } from "../env";
 import { LedgerStore } from "../ledger/ledger-store";
+import { objectName } from "../object-name";
 import { systemRuntime } from "../runtime";
 import { dispatch } from "./dispatch";
 

@@ -10,8 +10,8 @@
 // with it. A delivery that was never handed out has no state at all: it lies in the log, past the next offset.
 // Every function is pure: the caller brings the time and the jitter, and stores what comes back.
 
-import type { AttemptNote, DeadLetterReason } from "../calls";
 import type { OnExhausted, RetryPolicy } from "../settings";
+import type { AttemptNote, DeadLetterReason } from "../subscription-calls";
 import { noteAttempt, retryDelayMs } from "./retry";
 
 type Common = Readonly<{

@@ -1,11 +1,11 @@
 // Hands out leases: reads from the log what a lease needs, cuts it, and buries who is out of attempts. Between
 // the look at what is in hand and the write there is no await, so two leases never take the same offset.
 
-import type { LeaseAnswer } from "../calls";
 import { limits } from "../limits";
 import { joinBytes } from "../record-batch";
 import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
+import type { LeaseAnswer } from "../subscription-calls";
 import type { Backlog } from "./backlog";
 import { cutLease, findMissing } from "./leasing";
 import type { LogReader } from "./log-reader";

@@ -1,8 +1,8 @@
 // Reads the log for a subscription: ahead from its next offset, and single records that wait or follow.
 // What it reads lands in the buffer; what the log no longer has is told to the backlog.
 
-import type { TopicCalls } from "../calls";
 import { limits } from "../limits";
+import type { TopicCalls } from "../topic-calls";
 import type { Backlog } from "./backlog";
 import type { Missing } from "./leasing";
 import type { RecordBuffer } from "./record-buffer";

@@ -1,10 +1,11 @@
 // Pushes: leases what is there and hands it to the dispatcher, a few dispatches at once. The dispatcher is called
 // outside the alarm and reports by itself: a slow endpoint never holds the object's timers.
 
-import type { DispatchCalls, LeaseAnswer } from "../calls";
+import type { DispatchCalls } from "../dispatch-calls";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { Guarantee } from "../settings";
+import type { LeaseAnswer } from "../subscription-calls";
 import type { Backlog } from "./backlog";
 import type { LeaseDesk } from "./lease-desk";
 import type { RecordBuffer } from "./record-buffer";

@@ -1,8 +1,8 @@
 // The records a subscription holds in memory: the log from its next offset on, read ahead, and single
 // records that are about to be leased, or are leased. Bounded in bytes: what does not fit is read again.
 
-import type { LogRun } from "../calls";
 import { recordSpans, unpackRecord } from "../record-batch";
+import type { LogRun } from "../topic-calls";
 
 export type BufferedRecord = Readonly<{ record: Uint8Array; storedAt: number; orderingKey?: string }>;
 

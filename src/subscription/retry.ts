@@ -1,8 +1,8 @@
 // When an attempt is made again.
 
-import type { AttemptNote } from "../calls";
 import { limits } from "../limits";
 import type { RetryPolicy } from "../settings";
+import type { AttemptNote } from "../subscription-calls";
 
 /**
  * The delay before the attempt after `attempts` failed ones, in milliseconds: exponential with full jitter,

@@ -2,8 +2,8 @@
 // fenced by its lease: only the newest settles. When a delivery of a lane fails, those after it in its lease
 // go back with it, un-attempted, so that the lane stays in order.
 
-import type { DispatchOutcome, LeaseRef, NackCall, ReportCall, SettleStatus } from "../calls";
 import type { SubscriptionSettings } from "../settings";
+import type { DispatchOutcome, LeaseRef, NackCall, ReportCall, SettleStatus } from "../subscription-calls";
 import type { Backlog, Lease } from "./backlog";
 import { type Failure, giveBack, type Leased, mayAck, release } from "./delivery";
 

@@ -2,28 +2,28 @@
 // leases, and settles them. Push is a pull consumer that lives inside: one state machine serves both.
 
 import { DurableObject } from "cloudflare:workers";
-import {
-  type DeadLetter,
-  type DeadLetterSelection,
-  type DispatchCalls,
-  type LeaseAnswer,
-  type LeaseCall,
-  type LeaseRef,
-  type NackCall,
-  type NotifyCall,
-  objectName,
-  type ReportCall,
-  type SettleStatus,
-  type SubscriptionCalls,
-  type SubscriptionProvision,
-  type SubscriptionStats,
-  type TopicCalls,
-} from "../calls";
+import type { DispatchCalls } from "../dispatch-calls";
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
+import { objectName } from "../object-name";
 import { type Runtime, systemRuntime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
+import type {
+  DeadLetter,
+  DeadLetterSelection,
+  LeaseAnswer,
+  LeaseCall,
+  LeaseRef,
+  NackCall,
+  NotifyCall,
+  ReportCall,
+  SettleStatus,
+  SubscriptionCalls,
+  SubscriptionProvision,
+  SubscriptionStats,
+} from "../subscription-calls";
+import type { TopicCalls } from "../topic-calls";
 import { Backlog } from "./backlog";
 import { redrive } from "./delivery";
 import { LeaseDesk } from "./lease-desk";

@@ -1,6 +1,6 @@
 // How what a subscription has in hand is written as rows, and read from them.
 
-import type { AttemptNote, DeadLetter, DeadLetterReason } from "../calls";
+import type { AttemptNote, DeadLetter, DeadLetterReason } from "../subscription-calls";
 import type { Backlog, Lease } from "./backlog";
 import { type Death, type Delivery, firstLease, type Leased } from "./delivery";
 

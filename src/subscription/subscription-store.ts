@@ -1,9 +1,9 @@
 // The SQL of one partition of a subscription: one state row (progress, counters, open leases), and rows only
 // for what is not as usual: retries, lanes with followers, dead letters. Takes no decisions.
 
-import type { SubscriptionProvision } from "../calls";
 import type { SubscriptionSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
+import type { SubscriptionProvision } from "../subscription-calls";
 import { type Backlog, type Changes, type Counters, laneRow, newCounters, type Snapshot } from "./backlog";
 import type { Dying } from "./delivery";
 import {

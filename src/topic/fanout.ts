@@ -1,7 +1,7 @@
 // Whom a topic must tell of new messages. Fan-out writes nothing: a reader is told how far the log reaches,
 // one notify at a time, and is told again until it says that it knows.
 
-import type { LogRun } from "../calls";
+import type { LogRun } from "../topic-calls";
 
 /** A subscription as its topic sees it. */
 export type Reader = {

@@ -2,9 +2,9 @@
 // its first answer, and an id that comes back with other content is refused. Pure: the caller looks up what
 // was seen, and stores what comes back.
 
-import type { AppendException, BatchAnswer } from "../calls";
 import { type BrokerError, refuse } from "../errors";
 import { joinBytes, type RecordBatch, recordSpans } from "../record-batch";
+import type { AppendException, BatchAnswer } from "../topic-calls";
 
 /** Where a client's id was first stored, and the fingerprint of what it named then. */
 export type SeenId = Readonly<{ id: string; offset: number; fingerprint: string }>;

@@ -1,11 +1,11 @@
 // The log of one partition over its store: where it begins and ends, appends and reads. It holds in memory
 // only what the store can tell again.
 
-import type { AppendCall, BatchAnswer, LaneAnswer, LaneRead, LogRun, ReadAnswer } from "../calls";
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { joinBytes, recordSpans, unpackRecord } from "../record-batch";
 import type { StartAt } from "../settings";
+import type { AppendCall, BatchAnswer, LaneAnswer, LaneRead, LogRun, ReadAnswer } from "../topic-calls";
 import { type Appended, appendBatch, type SeenId, trimRun } from "./log";
 import { type Dated, droppable, needsSegment, nextDropAt, type Segment, type SegmentKind } from "./retention";
 import type { TopicStore } from "./topic-store";

@@ -2,24 +2,24 @@
 // for them, and tells its subscriptions that there are more.
 
 import { DurableObject } from "cloudflare:workers";
-import {
-  type AppendCall,
-  type BatchAnswer,
-  type LaneAnswer,
-  type LaneRead,
-  type LogRun,
-  objectName,
-  type ReadAnswer,
-  type Rejection,
-  type TopicCalls,
-  type TopicProvision,
-  type TopicStats,
-} from "../calls";
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
+import { objectName } from "../object-name";
 import { type Runtime, systemRuntime } from "../runtime";
 import type { StartAt, TopicSettings } from "../settings";
+import type {
+  AppendCall,
+  BatchAnswer,
+  LaneAnswer,
+  LaneRead,
+  LogRun,
+  ReadAnswer,
+  Rejection,
+  TopicCalls,
+  TopicProvision,
+  TopicStats,
+} from "../topic-calls";
 import { behind, doubtful, type Reader, Tail } from "./fanout";
 import { TopicLog } from "./topic-log";
 import { type TopicRow, TopicStore } from "./topic-store";

@@ -1,9 +1,9 @@
 // The SQL of one topic partition. Batches and publish keys lie in segments: tables named by number, so that
 // retention drops a table and writes no row. Takes no decisions.
 
-import type { BatchAnswer, LogRun, Rejection, TopicProvision } from "../calls";
 import type { TopicSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
+import type { BatchAnswer, LogRun, Rejection, TopicProvision } from "../topic-calls";
 import type { SeenId } from "./log";
 import type { Segment, SegmentKind } from "./retention";
 

@@ -1,13 +1,14 @@
 // Stand-ins for the objects and for a D1 that can go away, so that a test decides which call fails and when.
 
 import { env } from "cloudflare:workers";
-import type { AppendCall, SubscriptionCalls, TopicCalls } from "../../src/calls";
 import { CatalogStore } from "../../src/catalog/catalog-store";
 import type { Catalog } from "../../src/catalog/lifecycle";
 import type { Env } from "../../src/env";
 import { type BrokerError, ok, type Result, refuse } from "../../src/errors";
 import type { RecordBatch } from "../../src/record-batch";
 import { type Runtime, systemRuntime } from "../../src/runtime";
+import type { SubscriptionCalls } from "../../src/subscription-calls";
+import type { AppendCall, TopicCalls } from "../../src/topic-calls";
 
 export type FakeObject = {
   alive: boolean;

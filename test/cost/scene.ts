@@ -8,12 +8,11 @@ import {
   runDurableObjectAlarm,
   runInDurableObject,
 } from "cloudflare:test";
-import type { SubscriptionCalls, TopicCalls } from "../../src/calls";
-import { objectName } from "../../src/calls";
 import { consumeIngress } from "../../src/ingress/ingress-consumer";
 import { LedgerStore } from "../../src/ledger/ledger-store";
 import { limits } from "../../src/limits";
 import type { Message } from "../../src/message";
+import { objectName } from "../../src/object-name";
 import { packRecordBatch } from "../../src/record-batch";
 import { systemRuntime } from "../../src/runtime";
 import {
@@ -21,6 +20,8 @@ import {
   defaultTopicSettings,
   type SubscriptionSettings,
 } from "../../src/settings";
+import type { SubscriptionCalls } from "../../src/subscription-calls";
+import type { TopicCalls } from "../../src/topic-calls";
 import type { CostCounter } from "../support/cost-counter";
 import { bindings, message, recordBatch, testRuntime, useRuntime, value } from "../support/objects";
 

@@ -2,13 +2,14 @@
 
 import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { AppendCall, SubscriptionCalls, TopicCalls } from "../../src/calls";
 import { StrandedStore } from "../../src/catalog/stranded-store";
 import type { Env } from "../../src/env";
 import { refuse } from "../../src/errors";
 import { createApp } from "../../src/http/app";
 import { packRecordBatch, partitionOf } from "../../src/record-batch";
 import { systemRuntime } from "../../src/runtime";
+import type { SubscriptionCalls } from "../../src/subscription-calls";
+import type { AppendCall, TopicCalls } from "../../src/topic-calls";
 import { api, ROOT_TOKEN } from "../support/api";
 import { codeOf, type Problem, type Published, unique } from "../support/contract-client";
 import { message, recordBatch } from "../support/objects";

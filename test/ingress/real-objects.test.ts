@@ -3,13 +3,13 @@
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import { objectName } from "../../src/calls";
 import { CatalogStore } from "../../src/catalog/catalog-store";
 import { type Catalog, deleteTopic, putQueue } from "../../src/catalog/lifecycle";
 import { resendStranded, StrandedStore } from "../../src/catalog/stranded-store";
 import { sweep } from "../../src/catalog/sweep";
 import type { Env } from "../../src/env";
 import { consumeIngress } from "../../src/ingress/ingress-consumer";
+import { objectName } from "../../src/object-name";
 import { packRecordBatch, packRecords } from "../../src/record-batch";
 import { systemRuntime } from "../../src/runtime";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";

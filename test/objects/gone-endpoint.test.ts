@@ -3,10 +3,10 @@
 
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import { objectName } from "../../src/calls";
 import { CatalogStore } from "../../src/catalog/catalog-store";
 import { putSubscription, putTopic, setPaused } from "../../src/catalog/lifecycle";
 import type { Env } from "../../src/env";
+import { objectName } from "../../src/object-name";
 import { systemRuntime } from "../../src/runtime";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
 import { value } from "../support/objects";

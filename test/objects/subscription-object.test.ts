@@ -2,7 +2,7 @@
 
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
-import { objectName } from "../../src/calls";
+import { objectName } from "../../src/object-name";
 import { defaultTopicSettings } from "../../src/settings";
 import {
   bindings,

@@ -1,7 +1,7 @@
 // A world for one dispatch under virtual time: an endpoint that answers as the test says, a subscription that
 // records reports, and the real ledger. Time moves only when the dispatch waits for nothing else.
 import { env } from "cloudflare:workers";
-import type { DispatchCall, DispatchOutcome, ReportCall } from "../../src/calls";
+import type { DispatchCall } from "../../src/dispatch-calls";
 import { ok, type Result } from "../../src/errors";
 import { LedgerStore } from "../../src/ledger/ledger-store";
 import type { Message } from "../../src/message";
@@ -13,6 +13,7 @@ import {
   type PushSettings,
   type SubscriptionSettings,
 } from "../../src/settings";
+import type { DispatchOutcome, ReportCall } from "../../src/subscription-calls";
 
 export type Sent = Readonly<{
   id: string;

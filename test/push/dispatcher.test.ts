@@ -2,11 +2,11 @@
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
 import { env as testEnv } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { objectName, type ReportCall, type SubscriptionCalls } from "../../src/calls";
 import { CatalogStore } from "../../src/catalog/catalog-store";
 import { putSubscription, putTopic, updateSubscription } from "../../src/catalog/lifecycle";
 import type { Env } from "../../src/env";
 import { ok, type Result } from "../../src/errors";
+import { objectName } from "../../src/object-name";
 import { Dispatcher } from "../../src/push/dispatcher";
 import { packRecords } from "../../src/record-batch";
 import { systemRuntime } from "../../src/runtime";
@@ -16,6 +16,7 @@ import {
   type Guarantee,
   type SubscriptionSettings,
 } from "../../src/settings";
+import type { ReportCall, SubscriptionCalls } from "../../src/subscription-calls";
 import { SECRET } from "./dispatch-world";
 
 const env = testEnv as unknown as Env;

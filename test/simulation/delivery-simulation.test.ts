@@ -3,11 +3,12 @@
 // witness has no complaint; at the end every message is accounted for. A failure prints its seed.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type LeaseRef, objectName, type SettleStatus } from "../../src/calls";
 import type { Result } from "../../src/errors";
 import type { Message } from "../../src/message";
+import { objectName } from "../../src/object-name";
 import { packRecords } from "../../src/record-batch";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
+import type { LeaseRef, SettleStatus } from "../../src/subscription-calls";
 import { nodeObjects } from "../support/node-objects";
 import { Witness } from "./witness";
 

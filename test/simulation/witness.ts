@@ -1,7 +1,8 @@
 // What every consumer may rely on, checked from outside: a witness that sees what is published, handed out and
 // settled, and complains when a promise is broken.
-import type { LeaseAnswer, SettleStatus } from "../../src/calls";
+
 import { unpackRecords } from "../../src/record-batch";
+import type { LeaseAnswer, SettleStatus } from "../../src/subscription-calls";
 
 type Fate = "open" | "acked" | "dead" | "purged";
 type Held = { leaseId: string; deadlineAt: number };

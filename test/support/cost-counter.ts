@@ -2,10 +2,11 @@
 // and of the two objects, in this isolate. Production code has none.
 
 import { runInDurableObject } from "cloudflare:test";
-import type { SubscriptionCalls, TopicCalls } from "../../src/calls";
 import type { Env } from "../../src/env";
 import { SubscriptionObject } from "../../src/subscription/subscription-object";
+import type { SubscriptionCalls } from "../../src/subscription-calls";
 import { TopicObject } from "../../src/topic/topic-object";
+import type { TopicCalls } from "../../src/topic-calls";
 import { type Counts, queueOperations } from "./prices";
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };

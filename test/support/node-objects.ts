@@ -1,11 +1,13 @@
 // The real objects under Node: node:sqlite stands in for an object's storage (the same engine, synchronous).
 // An object can crash: its memory is gone, its storage is as it was committed.
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
-import type { DispatchCalls, SubscriptionCalls, TopicCalls } from "../../src/calls";
+import type { DispatchCalls } from "../../src/dispatch-calls";
 import type { Env } from "../../src/env";
 import type { Runtime } from "../../src/runtime";
 import { SubscriptionObject } from "../../src/subscription/subscription-object";
+import type { SubscriptionCalls } from "../../src/subscription-calls";
 import { TopicObject } from "../../src/topic/topic-object";
+import type { TopicCalls } from "../../src/topic-calls";
 
 type Instance = { runtime: Runtime; alarm(): Promise<void> };
 

@@ -1,16 +1,10 @@
 // A topic and a subscription on the real objects, with a clock that the test moves.
 import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import {
-  type LeaseAnswer,
-  objectName,
-  type SubscriptionCalls,
-  type SubscriptionProvision,
-  type TopicCalls,
-} from "../../src/calls";
 import type { Env } from "../../src/env";
 import type { Result } from "../../src/errors";
 import type { Message } from "../../src/message";
+import { objectName } from "../../src/object-name";
 import { packRecords, type RecordBatch, unpackRecords } from "../../src/record-batch";
 import type { Runtime } from "../../src/runtime";
 import {
@@ -20,6 +14,8 @@ import {
   type SubscriptionSettings,
   type TopicSettings,
 } from "../../src/settings";
+import type { LeaseAnswer, SubscriptionCalls, SubscriptionProvision } from "../../src/subscription-calls";
+import type { TopicCalls } from "../../src/topic-calls";
 
 export const bindings = env as unknown as Env;
 const text = new TextEncoder();

@@ -1,0 +1,93 @@
+// The calls to a topic's object: what each takes and answers. Every call may arrive twice and changes nothing the
+// second time. Records cross packed (record-batch.ts).
+
+import type { BrokerError, Result } from "./errors";
+import type { RecordBatch } from "./record-batch";
+import type { StartAt, TopicSettings } from "./settings";
+
+export type TopicProvision = Readonly<{
+  topic: string;
+  generation: string;
+  partition: number;
+  settings: TopicSettings;
+  version: number;
+}>;
+
+/** An item of a record batch that was not simply stored: it met its first publish, or was refused. */
+export type AppendException = Readonly<
+  { index: number } & ({ duplicateOf: number } | { error: BrokerError })
+>;
+
+/**
+ * The answer to one record batch, the same whenever it is repeated: items without an exception took the
+ * offsets from `firstOffset` on, in order.
+ */
+export type BatchAnswer = Readonly<{
+  batchId: string;
+  firstOffset: number;
+  count: number;
+  exceptions: readonly AppendException[];
+}>;
+
+export type AppendCall = Readonly<{
+  batches: readonly RecordBatch[];
+  /** Refuse the whole batch when one item is refused. Only for calls with one record batch. */
+  atomic?: boolean;
+  /** Keep refused items for inspection: their publisher was answered 202 and cannot be told. */
+  keepRejections?: boolean;
+}>;
+
+/** A run of dense offsets from `firstOffset`, one per record. */
+export type LogRun = Readonly<{ firstOffset: number; storedAt: number; records: Uint8Array }>;
+
+export type ReadAnswer = Readonly<{
+  runs: readonly LogRun[];
+  /** The oldest offset still retained, or `head` when nothing is. */
+  earliest: number;
+  /** The offset the next message will take. */
+  head: number;
+}>;
+
+export type LaneRead = Readonly<{
+  lanes: readonly { key: string; from: number }[];
+  to: number;
+  limit: number;
+}>;
+export type LaneAnswer = Readonly<{ runs: readonly LogRun[]; scannedTo: number }>;
+
+export type Rejection = Readonly<{ id: string; messageId: string; rejectedAt: number; error: BrokerError }>;
+
+export type TopicStats = Readonly<{
+  partition: number;
+  earliest: number;
+  head: number;
+  bytes: number;
+  subscriptions: number;
+  rejections: number;
+}>;
+
+export interface TopicCalls {
+  provision(call: TopicProvision): Promise<Result<null>>;
+  /** Newer settings replace older ones; an older version changes nothing. */
+  configure(call: { settings: TopicSettings; version: number }): Promise<Result<null>>;
+  remove(): Promise<Result<null>>;
+  append(call: AppendCall): Promise<Result<readonly BatchAnswer[]>>;
+  /** Tells the topic of a subscription and fixes where it starts; a repeat gets the first answer. */
+  attach(call: { generation: string; startAt: StartAt }): Promise<Result<{ startOffset: number }>>;
+  detach(call: { generation: string }): Promise<Result<null>>;
+  /** Whole rows from `from` on (trimmed to start there), up to `maxBytes` but at least one row. */
+  read(call: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>>;
+  /** The records at `offsets` (rising) that are still retained. */
+  readOffsets(call: {
+    offsets: readonly number[];
+  }): Promise<Result<{ runs: readonly LogRun[]; earliest: number }>>;
+  /**
+   * For each lane, up to `limit` of its records with `from` <= offset < `to`. One call reads a bounded part of
+   * the log: everything below `scannedTo` was looked at.
+   */
+  readLanes(call: LaneRead): Promise<Result<LaneAnswer>>;
+  rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>>;
+  stats(): Promise<Result<TopicStats>>;
+  /** The sweep's poke: arms what should be armed, notifies who is behind. */
+  wake(): Promise<Result<null>>;
+}
