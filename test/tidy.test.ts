@@ -53,6 +53,15 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "crypto"],
     why: "it hashes and compares tokens, and asks D1 for them",
   },
+  "src/topic/notifier.ts": {
+    may: ["async", "console"],
+    why: "it awaits the subscriptions' objects, and is the only one to see them fail",
+  },
+  "src/subscription/dead-letter-desk.ts": {
+    may: ["async"],
+    why: "it has the dying buried, which reads the log, before it looks at the dead",
+  },
+  "src/subscription/long-poll.ts": { may: ["async"], why: "it looks, waits for news, and looks again" },
   "src/subscription/lease-desk.ts": { may: ["async"], why: "it reads the log until a lease can be cut" },
   "src/subscription/log-reader.ts": {
     may: ["async"],

@@ -34,12 +34,15 @@ export type Snapshot = Readonly<{
   parked: readonly { key: string; offset: number }[];
 }>;
 
+/** A dead letter to be kept. `parks`: it holds its lane. */
+export type Grave = Readonly<{ dying: Dying; record: Uint8Array | undefined; parks: boolean }>;
+
 /** What has changed since it was last saved. */
 export type Changes = {
   state: boolean;
   deliveries: Set<number>;
   lanes: Set<string>;
-  buried: Map<number, { dying: Dying; record: Uint8Array | undefined; parks: boolean }>;
+  buried: Map<number, Grave>;
   unburied: Set<number>;
 };
 
@@ -273,6 +276,19 @@ export class Backlog {
     this.changes = noChanges();
     return changes;
   }
+}
+
+/** The sums that the stats show, with `head` the end of the log. */
+export function sums(backlog: Backlog, head: number) {
+  return {
+    ...backlog.counters,
+    leased: backlog.leasedCount,
+    waiting: backlog.waitingCount,
+    followers: backlog.followerCount,
+    blockedLanes: backlog.heldLaneCount,
+    unread: Math.max(0, head - backlog.counters.nextOffset),
+    stalled: backlog.isStalled,
+  };
 }
 
 /** A lane that was never stored and has nothing to store needs no row. */

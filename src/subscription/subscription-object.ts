@@ -24,11 +24,13 @@ import type {
   SubscriptionStats,
 } from "../subscription-calls";
 import type { TopicCalls } from "../topic-calls";
-import { Backlog } from "./backlog";
-import { redrive } from "./delivery";
+import { Backlog, sums } from "./backlog";
+import { DeadLetterDesk } from "./dead-letter-desk";
+import { dueAt } from "./due";
 import { LeaseDesk } from "./lease-desk";
 import { canLease } from "./leasing";
 import { LogReader } from "./log-reader";
+import { LongPoll } from "./long-poll";
 import { PushPump } from "./push-pump";
 import { RecordBuffer } from "./record-buffer";
 import { ack, expireLeases, extend, type Moment, nack, report } from "./settling";
@@ -42,6 +44,8 @@ type Loaded = {
   buffer: RecordBuffer;
   reader: LogReader;
   desk: LeaseDesk;
+  deadLetters: DeadLetterDesk;
+  polls: LongPoll;
   pump: PushPump;
 };
 
@@ -96,14 +100,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   // ── taking from the log ────────────────────────────────────────────────────────────────────────────
 
   async notify({ head, runs }: NotifyCall): Promise<Result<{ informedTo: number }>> {
-    const state = this.loaded;
-    if (!state) return this.gone();
-    state.reader.informedTo(head);
-    state.buffer.append(runs);
-    this.waiters.wakeAll();
-    await state.pump.pump();
-    this.rememberUnread(state, head);
-    return ok({ informedTo: head });
+    return this.whenLive(async (state) => {
+      state.reader.informedTo(head);
+      state.buffer.append(runs);
+      this.waiters.wakeAll();
+      await state.pump.pump();
+      this.rememberUnread(state, head);
+      return ok({ informedTo: head });
+    });
   }
 
   /**
@@ -124,36 +128,28 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async pull(call: LeaseCall): Promise<Result<LeaseAnswer>> {
-    const state = this.loaded;
-    if (!state) return this.gone();
-    if (state.row.settings.type !== "pull")
-      return refuse("not-pull", "This subscription pushes to an endpoint.");
-    const ackDeadlineMs = call.ackDeadlineMs ?? state.row.settings.ackDeadlineMs;
-    const until = this.runtime.now() + call.waitMs;
-    for (let ask = true; ; ask = false) {
-      const news = this.waiters.news;
-      const lease = await state.desk.lease({ ...call, ackDeadlineMs }, ask);
-      if (this.loaded !== state) return this.gone();
-      const leftMs = until - this.runtime.now();
-      if (lease.deliveries.length > 0 || leftMs <= 0) return ok(lease);
-      await this.waiters.wait(leftMs, news);
-    }
+    return this.whenLive(async (state) => {
+      if (state.row.settings.type !== "pull")
+        return refuse("not-pull", "This subscription pushes to an endpoint.");
+      const ackDeadlineMs = call.ackDeadlineMs ?? state.row.settings.ackDeadlineMs;
+      const lease = await state.polls.until(call.waitMs, async (isFirst) => {
+        const lease = await state.desk.lease({ ...call, ackDeadlineMs }, isFirst);
+        return { answer: lease, isEnough: lease.deliveries.length > 0 };
+      });
+      return lease ? ok(lease) : this.gone();
+    });
   }
 
   async ready({ waitMs }: { waitMs: number }): Promise<Result<{ ready: boolean }>> {
-    const state = this.loaded;
-    if (!state) return this.gone();
-    const until = this.runtime.now() + waitMs;
-    for (let ask = true; ; ask = false) {
-      const news = this.waiters.news;
-      if (ask) await state.reader.readAhead();
-      if (this.loaded !== state) return this.gone();
-      const now = this.runtime.now();
-      if (!state.row.settings.paused && canLease(state.backlog, state.buffer, now))
-        return ok({ ready: true });
-      if (now >= until) return ok({ ready: false });
-      await this.waiters.wait(until - now, news);
-    }
+    return this.whenLive(async (state) => {
+      const { backlog, buffer, reader } = state;
+      const answer = await state.polls.until(waitMs, async (isFirst) => {
+        if (isFirst) await reader.readAhead();
+        const ready = !state.row.settings.paused && canLease(backlog, buffer, this.runtime.now());
+        return { answer: { ready }, isEnough: ready };
+      });
+      return answer ? ok(answer) : this.gone();
+    });
   }
 
   // ── settling ───────────────────────────────────────────────────────────────────────────────────────
@@ -175,7 +171,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async report(call: ReportCall): Promise<Result<null>> {
-    const settled = this.settle((state) => {
+    const settled = await this.settle((state) => {
       const held = report(state.backlog, call, state.row.settings, this.moment());
       if (call.endpointGone) this.pauseForGoneEndpoint(state);
       return held || call.done;
@@ -191,79 +187,46 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     state.row = { ...state.row, settings };
   }
 
-  private settle<T>(decide: (state: Loaded) => T): Result<T> {
-    const state = this.loaded;
-    if (!state) return this.gone();
-    const value = this.change(state, () => decide(state));
-    this.goOn(state);
-    return ok(value);
+  private settle<T>(decide: (state: Loaded) => T): Promise<Result<T>> {
+    return this.whenLive((state) => {
+      const value = this.change(state, () => decide(state));
+      this.goOn(state);
+      return ok(value);
+    });
   }
 
   // ── dead letters ───────────────────────────────────────────────────────────────────────────────────
 
   async deadLetters(call: { after: number; limit: number }): Promise<Result<readonly DeadLetter[]>> {
-    const state = this.loaded;
-    if (!state) return this.gone();
-    await state.desk.buryDying();
-    return ok(this.store.deadLetters(call.after, call.limit, limits.readBytes));
+    return this.whenLive(async (state) => ok(await state.deadLetters.list(call.after, call.limit)));
   }
 
   async redrive(call: DeadLetterSelection): Promise<Result<{ redriven: number }>> {
-    const now = this.runtime.now();
-    const unburied = await this.unbury(call, (state, letter) =>
-      state.backlog.unbury(letter.offset, letter.orderingKey, redrive(letter, now)),
-    );
-    return unburied.ok ? ok({ redriven: unburied.value }) : unburied;
+    return this.whenLive(async (state) => {
+      const redriven = await state.deadLetters.redrive(call);
+      this.goOn(state);
+      return ok({ redriven });
+    });
   }
 
   async purge(call: DeadLetterSelection): Promise<Result<{ purged: number }>> {
-    const unburied = await this.unbury(call, (state, letter) =>
-      state.backlog.unbury(letter.offset, letter.orderingKey),
-    );
-    return unburied.ok ? ok({ purged: unburied.value }) : unburied;
-  }
-
-  private async unbury(
-    call: DeadLetterSelection,
-    each: (
-      state: Loaded,
-      letter: { offset: number; orderingKey?: string; history: DeadLetter["history"] },
-    ) => void,
-  ): Promise<Result<number>> {
-    const state = this.loaded;
-    if (!state) return this.gone();
-    await state.desk.buryDying();
-    const letters = this.store.dead(call);
-    this.change(state, () => {
-      for (const letter of letters) each(state, letter);
+    return this.whenLive(async (state) => {
+      const purged = await state.deadLetters.purge(call);
+      this.goOn(state);
+      return ok({ purged });
     });
-    this.goOn(state);
-    return ok(letters.length);
-  }
-
-  /** After a change: whoever waits looks again, the dying are buried, and what can be pushed is pushed. */
-  private goOn(state: Loaded): void {
-    this.waiters.wakeAll();
-    if (this.loaded !== state) return;
-    const work = state.desk.buryDying().then(() => state.pump.pump());
-    this.ctx.waitUntil(
-      work.catch((fault) => {
-        console.warn(JSON.stringify({ at: "subscription.goOn", fault: String(fault) }));
-        this.arm(state);
-      }),
-    );
   }
 
   // ── timers and stats ───────────────────────────────────────────────────────────────────────────────
 
   async wake(): Promise<Result<null>> {
-    const state = this.loaded;
-    if (!state) return this.gone();
-    // While it was paused, or if a notify was lost, there may be more in the log than it knows.
-    state.reader.doubt();
-    this.arm(state);
-    this.goOn(state);
-    return ok(null);
+    return this.whenLive((state) => {
+      // While it was paused, or if a notify was lost, there may be more in the log than it knows.
+      state.reader.doubt();
+      this.arm(state);
+      this.goOn(state);
+      return ok(null);
+    });
   }
 
   override async alarm(): Promise<void> {
@@ -283,46 +246,34 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async stats(): Promise<Result<SubscriptionStats>> {
-    const state = this.loaded;
-    if (!state) return this.gone();
-    await state.desk.buryDying();
-    const { backlog, reader, row } = state;
-    const head = await reader.askHead();
-    return ok({
-      partition: row.partition,
-      head,
-      ...backlog.counters,
-      leased: backlog.leasedCount,
-      waiting: backlog.waitingCount,
-      followers: backlog.followerCount,
-      blockedLanes: backlog.heldLaneCount,
-      unread: Math.max(0, head - backlog.counters.nextOffset),
-      paused: row.settings.paused,
-      stalled: backlog.isStalled,
+    return this.whenLive(async ({ desk, backlog, reader, row }) => {
+      await desk.buryDying();
+      const head = await reader.askHead();
+      return ok({ partition: row.partition, head, ...sums(backlog, head), paused: row.settings.paused });
     });
+  }
+
+  /** After a change: whoever waits looks again, the dying are buried, and what can be pushed is pushed. */
+  private goOn(state: Loaded): void {
+    this.waiters.wakeAll();
+    if (this.loaded !== state) return;
+    const work = state.desk.buryDying().then(() => state.pump.pump());
+    this.ctx.waitUntil(
+      work.catch((fault) => {
+        console.warn(JSON.stringify({ at: "subscription.goOn", fault: String(fault) }));
+        this.arm(state);
+      }),
+    );
   }
 
   /** Arms the alarm for what is due first, unless it is armed for something sooner. */
   private arm(state: Loaded): void {
     const now = this.runtime.now();
-    const due = this.dueAt(state, now);
+    const due = dueAt(state, now);
     const stillAhead = this.armedAt !== undefined && this.armedAt > now - limits.lookAgainMs;
     if (due === undefined || (stillAhead && (this.armedAt ?? 0) <= due)) return;
     this.armedAt = Math.max(due, now);
     void this.ctx.storage.setAlarm(this.armedAt);
-  }
-
-  private dueAt(state: Loaded, now: number): number | undefined {
-    const { backlog, pump, reader } = state;
-    const dues = [...backlog.leases].map(({ deadlineAt }) => deadlineAt);
-    const next = backlog.ready.peek();
-    if (next && next.at > now) dues.push(next.at);
-    const isReady = reader.isBehind || (next !== undefined && next.at <= now);
-    if (pump.isActive && pump.hasRoom && isReady) dues.push(now + limits.lookAgainMs);
-    if (pump.isActive) dues.push(pump.gathersUntil() ?? Number.POSITIVE_INFINITY);
-    if (backlog.dying.size > 0) dues.push(now + limits.lookAgainMs);
-    const due = dues.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
-    return due === Number.POSITIVE_INFINITY ? undefined : due;
   }
 
   private moment(): Moment {
@@ -366,7 +317,12 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       waitUntil: (work) => this.ctx.waitUntil(work),
       ended: () => this.goOn(state),
     });
-    const state: Loaded = { ...parts, desk, pump };
+    const deadLetters = new DeadLetterDesk({
+      ...{ backlog: parts.backlog, desk, store: this.store, runtime },
+      change: (decide) => this.change(state, decide),
+    });
+    const polls = new LongPoll({ waiters: this.waiters, runtime, isLive });
+    const state: Loaded = { ...parts, desk, deadLetters, polls, pump };
     return state;
   }
 
@@ -389,6 +345,11 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     } finally {
       if (this.loaded === state) this.arm(state);
     }
+  }
+
+  /** Answers a call to a subscription that exists; `gone` to any other. */
+  private async whenLive<T>(answer: (state: Loaded) => Result<T> | Promise<Result<T>>): Promise<Result<T>> {
+    return this.loaded ? answer(this.loaded) : this.gone();
   }
 
   private gone(): Refused {

@@ -5,13 +5,10 @@ import type { SubscriptionSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
 import type { SubscriptionProvision } from "../subscription-calls";
 import { type Backlog, type Changes, type Counters, laneRow, newCounters, type Snapshot } from "./backlog";
-import type { Dying } from "./delivery";
+import { DeadLetterStore } from "./dead-letter-store";
 import {
-  type BuriedRow,
-  type DeadRow,
   fromStoredLeases,
   type StoredLease,
-  toDeadLetter,
   toDelivery,
   toRow,
   toStoredLeases,
@@ -36,15 +33,17 @@ const MIGRATIONS = [
 
 export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> & Readonly<{ deleted: boolean }>;
 export class SubscriptionStore {
-  private readonly sql: SqlStorage;
-  /** Offsets that have a row in `waiting`, and lanes that have one: so that nothing is deleted in vain. */
+  readonly deadLetters: DeadLetterStore;
   /** How far the log was known to reach when the state was last saved. */
   savedHead = 0;
+  private readonly sql: SqlStorage;
+  /** Offsets that have a row in `waiting`, and lanes that have one: so that nothing is deleted in vain. */
   private waitingRows = new Set<number>();
   private laneRows = new Set<string>();
 
   constructor(private readonly storage: DurableObjectStorage) {
     this.sql = storage.sql;
+    this.deadLetters = new DeadLetterStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
 
@@ -132,26 +131,18 @@ export class SubscriptionStore {
       leases,
       deliveries: [...leased.values()],
       lanes,
-      parked: this.parked(),
+      parked: this.deadLetters.parked(),
     };
-  }
-
-  private parked(): { key: string; offset: number }[] {
-    return this.sql
-      .exec<{ key: string; offset: number }>(
-        "SELECT ordering_key AS key, offset FROM dead_letters WHERE parks = 1 AND ordering_key IS NOT NULL",
-      )
-      .toArray();
   }
 
   /** Writes just what changed. */
   save(backlog: Backlog, changes: Changes): void {
     if (!changes.state) return;
     for (const [offset, grave] of changes.buried) {
-      if (!changes.unburied.has(offset)) this.insertDead(offset, grave);
+      if (!changes.unburied.has(offset)) this.deadLetters.insert(offset, grave);
     }
     // A redriven delivery takes its message with it: the log may no longer have it.
-    const records = this.unbury(changes.unburied);
+    const records = this.deadLetters.take(changes.unburied);
     this.saveDeliveries(backlog, changes.deliveries, records);
     this.saveLanes(backlog, changes.lanes);
     this.sql.exec(
@@ -223,71 +214,5 @@ export class SubscriptionStore {
       .exec<{ record: ArrayBuffer | null }>("SELECT record FROM waiting WHERE offset = ?1", offset)
       .toArray();
     return row?.record ? new Uint8Array(row.record) : undefined;
-  }
-
-  // ── dead letters ───────────────────────────────────────────────────────────────────────────────────
-
-  private insertDead(
-    offset: number,
-    { dying, record, parks }: { dying: Dying; record: Uint8Array | undefined; parks: boolean },
-  ): void {
-    this.sql.exec(
-      "INSERT OR REPLACE INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-      offset,
-      dying.orderingKey ?? null,
-      parks ? 1 : 0,
-      dying.death.diedAt,
-      dying.death.reason,
-      dying.death.detail ?? null,
-      dying.attempts,
-      JSON.stringify(dying.history),
-      record ?? null,
-    );
-  }
-
-  private unbury(offsets: ReadonlySet<number>): Map<number, ArrayBuffer | null> {
-    const records = new Map<number, ArrayBuffer | null>();
-    for (const offset of offsets) {
-      const [row] = this.sql
-        .exec<{ record: ArrayBuffer | null }>("SELECT record FROM dead_letters WHERE offset = ?1", offset)
-        .toArray();
-      records.set(offset, row?.record ?? null);
-      this.sql.exec("DELETE FROM dead_letters WHERE offset = ?1", offset);
-    }
-    return records;
-  }
-
-  /** Dead letters past `after`, by primary key, up to `maxBytes` of messages but at least one. */
-  deadLetters(after: number, limit: number, maxBytes: number): BuriedRow[] {
-    const letters: BuriedRow[] = [];
-    let bytes = 0;
-    const cursor = this.sql.exec<DeadRow>(
-      `SELECT offset, ordering_key, died_at, reason, detail, attempts, history, record FROM dead_letters
-       WHERE offset > ?1 ORDER BY offset LIMIT ?2`,
-      after,
-      limit,
-    );
-    for (const row of cursor) {
-      bytes += row.record?.byteLength ?? 0;
-      if (letters.length > 0 && bytes > maxBytes) break;
-      letters.push(toDeadLetter(row));
-    }
-    return letters;
-  }
-
-  /** Those of `offsets` that are dead, or the oldest `limit`: without their messages. */
-  dead(selection: { offsets: readonly number[] } | { limit: number }): BuriedRow[] {
-    const columns = "offset, ordering_key, died_at, reason, detail, attempts, history, NULL AS record";
-    const cursor =
-      "offsets" in selection
-        ? this.sql.exec<DeadRow>(
-            `SELECT ${columns} FROM dead_letters WHERE offset IN (SELECT value FROM json_each(?1)) ORDER BY offset`,
-            JSON.stringify(selection.offsets),
-          )
-        : this.sql.exec<DeadRow>(
-            `SELECT ${columns} FROM dead_letters ORDER BY offset LIMIT ?1`,
-            selection.limit,
-          );
-    return cursor.toArray().map(toDeadLetter);
   }
 }

@@ -66,8 +66,8 @@ export class TopicLog {
     const storedAt = Math.max(now, this.lastStoredAt);
     const keys = this.segmentFor("keys", storedAt);
     for (const { answer, newIds, rejected } of added) {
-      this.store.insertAnswer(keys, answer);
-      this.store.insertIds(keys, newIds);
+      this.store.keys.insertAnswer(keys, answer);
+      this.store.keys.insertIds(keys, newIds);
       for (const { messageId, error } of keepRejections ? rejected : []) {
         this.store.insertRejection(messageId, now, JSON.stringify(error), limits.rejectionsKept);
       }
@@ -212,12 +212,12 @@ export class TopicLog {
 
   private lookUp(keys: readonly Segment[], batches: AppendCall["batches"]): BatchAnswer[] {
     const ids = batches.map(({ batchId }) => batchId);
-    return keys.flatMap((segment) => this.store.batchAnswers(segment, ids));
+    return keys.flatMap((segment) => this.store.keys.batchAnswers(segment, ids));
   }
 
   private seenIds(keys: readonly Segment[], batches: AppendCall["batches"]): Map<string, SeenId> {
     const ids = batches.flatMap(({ clientIds }) => clientIds.map(({ id }) => id));
-    const found = ids.length === 0 ? [] : keys.flatMap((segment) => this.store.seenIds(segment, ids));
+    const found = ids.length === 0 ? [] : keys.flatMap((segment) => this.store.keys.seenIds(segment, ids));
     return new Map(found.map((seen) => [seen.id, seen]));
   }
 

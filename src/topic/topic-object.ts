@@ -5,7 +5,6 @@ import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
-import { objectName } from "../object-name";
 import { type Runtime, systemRuntime } from "../runtime";
 import type { StartAt, TopicSettings } from "../settings";
 import type {
@@ -20,14 +19,14 @@ import type {
   TopicProvision,
   TopicStats,
 } from "../topic-calls";
-import { behind, doubtful, type Reader, Tail } from "./fanout";
+import { Notifier } from "./notifier";
 import { TopicLog } from "./topic-log";
 import { type TopicRow, TopicStore } from "./topic-store";
 
 type OffsetsAnswer = { runs: readonly LogRun[]; earliest: number };
 
 /** What is in memory while the topic exists. The store can tell all of it again. */
-type Loaded = { topic: TopicRow; log: TopicLog; readers: Map<string, Reader>; tail: Tail };
+type Loaded = { topic: TopicRow; log: TopicLog; notifier: Notifier };
 
 export class TopicObject extends DurableObject<Env> implements TopicCalls {
   runtime: Runtime = systemRuntime;
@@ -95,69 +94,29 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   }
 
   /** Owes every reader a notify: armed in the same change as the append, sent right after it. */
-  private announce(state: Loaded, run: LogRun): void {
-    state.tail.push(run);
+  private announce({ notifier }: Loaded, run: LogRun): void {
     this.arm();
-    this.ctx.waitUntil(this.notifyAll(state, behind(state.readers.values(), state.log.head)));
-  }
-
-  /** Tells those who are behind, and those of whom a restart forgot whether they are. */
-  private notifyAgain(state: Loaded): void {
-    const readers = [...state.readers.values()];
-    const owed = new Set([...behind(readers, state.log.head), ...doubtful(readers)]);
-    this.ctx.waitUntil(this.notifyAll(state, [...owed]));
-  }
-
-  private async notifyAll(state: Loaded, queue: Reader[]): Promise<void> {
-    const worker = async () => {
-      for (let reader = queue.shift(); reader; reader = queue.shift()) await this.notify(state, reader);
-    };
-    await Promise.all(Array.from({ length: Math.min(limits.notifyConcurrency, queue.length) }, worker));
-  }
-
-  /** Tells one reader until it knows the head. A fault is left to the alarm, which notifies again. */
-  private async notify(state: Loaded, reader: Reader): Promise<void> {
-    if (reader.notifying) return;
-    reader.notifying = true;
-    try {
-      const isOwed = () => reader.informedTo < state.log.head || !reader.isConfirmed;
-      while (isOwed() && state.readers.has(reader.generation)) {
-        const subscription = this.env.SUBSCRIPTION.getByName(
-          objectName(reader.generation, state.topic.partition),
-        );
-        const runs = state.tail.from(reader.informedTo);
-        const told = await subscription.notify({ head: state.log.head, runs });
-        if (!told.ok) break;
-        reader.informedTo = Math.max(reader.informedTo, told.value.informedTo);
-        reader.isConfirmed = true;
-      }
-    } catch (fault) {
-      console.warn(
-        JSON.stringify({ at: "topic.notify", subscription: reader.generation, fault: String(fault) }),
-      );
-    } finally {
-      reader.notifying = false;
-    }
+    this.ctx.waitUntil(notifier.announce(run));
   }
 
   // ── subscriptions ──────────────────────────────────────────────────────────────────────────────────
 
   async attach(call: { generation: string; startAt: StartAt }): Promise<Result<{ startOffset: number }>> {
-    return this.whenAlive(({ log, readers, topic }) => {
-      const known = readers.get(call.generation);
+    return this.whenAlive(({ log, notifier, topic }) => {
+      const known = notifier.readers.get(call.generation);
       if (known) return ok({ startOffset: known.startOffset });
       const start = log.startOffset(call.startAt, topic.partition);
       if (!start.ok) return start;
       this.store.insertSubscription(call.generation, start.value);
-      readers.set(call.generation, newReader(call.generation, start.value));
+      notifier.add(call.generation, start.value, start.value);
       this.arm();
       return ok({ startOffset: start.value });
     });
   }
 
   async detach({ generation }: { generation: string }): Promise<Result<null>> {
-    return this.whenAlive(({ readers }) => {
-      if (readers.delete(generation)) this.store.deleteSubscription(generation);
+    return this.whenAlive(({ notifier }) => {
+      if (notifier.readers.delete(generation)) this.store.deleteSubscription(generation);
       return ok(null);
     });
   }
@@ -183,13 +142,13 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   }
 
   async stats(): Promise<Result<TopicStats>> {
-    return this.whenAlive(({ log, readers, topic }) =>
+    return this.whenAlive(({ log, notifier, topic }) =>
       ok({
         partition: topic.partition,
         earliest: log.earliest,
         head: log.head,
         bytes: this.store.bytes,
-        subscriptions: readers.size,
+        subscriptions: notifier.readers.size,
         rejections: this.store.rejectionCount(),
       }),
     );
@@ -198,8 +157,8 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   // ── timers ─────────────────────────────────────────────────────────────────────────────────────────
 
   async wake(): Promise<Result<null>> {
-    return this.whenAlive((state) => {
-      this.notifyAgain(state);
+    return this.whenAlive(({ notifier }) => {
+      this.ctx.waitUntil(notifier.notifyAgain());
       return ok(null);
     });
   }
@@ -209,7 +168,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     const state = this.loaded;
     if (!state) return;
     this.arm();
-    this.notifyAgain(state);
+    this.ctx.waitUntil(state.notifier.notifyAgain());
   }
 
   /**
@@ -218,7 +177,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
    */
   private arm(): void {
     const state = this.loaded;
-    if (!state || behind(state.readers.values(), state.log.head).length === 0) return;
+    if (!state?.notifier.isOwed) return;
     const now = this.runtime.now();
     const due = now + limits.notifyAgainMs;
     const stillAhead = this.armedAt !== undefined && this.armedAt > now - limits.notifyAgainMs;
@@ -234,13 +193,12 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     this.loaded = undefined;
     if (!topic || topic.deleted) return;
     const log = new TopicLog(this.store, topic.settings.retentionMs);
-    const readers = this.store
-      .subscriptions()
-      .map(
-        (row) =>
-          [row.generation, { ...newReader(row.generation, row.startOffset), informedTo: log.head }] as const,
-      );
-    this.loaded = { topic, log, readers: new Map(readers), tail: new Tail(limits.notifyBytes) };
+    const notifier = new Notifier(log, this.env.SUBSCRIPTION, topic.partition);
+    // A restart forgot who was told: all are taken to know all there was, and are asked by the alarm or the sweep.
+    for (const { generation, startOffset } of this.store.subscriptions()) {
+      notifier.add(generation, startOffset, log.head);
+    }
+    this.loaded = { topic, log, notifier };
   }
 
   /** Runs `decide` in one transaction; when it throws, nothing was written and memory is read afresh. */
@@ -273,8 +231,4 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   private gone(): Refused {
     return refuse("gone", "This generation of the topic is not here.");
   }
-}
-
-function newReader(generation: string, startOffset: number): Reader {
-  return { generation, startOffset, informedTo: startOffset, isConfirmed: false, notifying: false };
 }

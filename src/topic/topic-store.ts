@@ -3,8 +3,8 @@
 
 import type { TopicSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
-import type { BatchAnswer, LogRun, Rejection, TopicProvision } from "../topic-calls";
-import type { SeenId } from "./log";
+import type { LogRun, Rejection, TopicProvision } from "../topic-calls";
+import { PublishKeyStore } from "./publish-key-store";
 import type { Segment, SegmentKind } from "./retention";
 
 const MIGRATIONS = [
@@ -24,10 +24,12 @@ type BatchRow = { first_offset: number; stored_at: number; records: ArrayBuffer 
 type SegmentRow = { kind: SegmentKind; number: number; opened_at: number; first_offset: number };
 
 export class TopicStore {
+  readonly keys: PublishKeyStore;
   private readonly sql: SqlStorage;
 
   constructor(private readonly storage: DurableObjectStorage) {
     this.sql = storage.sql;
+    this.keys = new PublishKeyStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
 
@@ -160,49 +162,6 @@ export class TopicStore {
       .toArray()[0]?.first_offset;
   }
 
-  // ── publish keys: one row per record batch, one more per client id ─────────────────────────────────
-
-  batchAnswers({ number }: Segment, batchIds: readonly string[]): BatchAnswer[] {
-    return this.keys(number, batchIds.map(batchKey)).map(({ answer }) => JSON.parse(answer) as BatchAnswer);
-  }
-
-  seenIds({ number }: Segment, ids: readonly string[]): SeenId[] {
-    return this.keys(number, ids.map(idKey)).map(({ key, answer }) => {
-      const split = answer.indexOf(" ");
-      return {
-        id: key.slice(2),
-        offset: Number(answer.slice(0, split)),
-        fingerprint: answer.slice(split + 1),
-      };
-    });
-  }
-
-  insertAnswer({ number }: Segment, answer: BatchAnswer): void {
-    this.sql.exec(
-      `INSERT INTO keys_${number} VALUES (?1, ?2)`,
-      batchKey(answer.batchId),
-      JSON.stringify(answer),
-    );
-  }
-
-  insertIds({ number }: Segment, ids: readonly SeenId[]): void {
-    if (ids.length === 0) return;
-    const rows = ids.map(({ id, offset, fingerprint }) => [idKey(id), `${offset} ${fingerprint}`]);
-    this.sql.exec(
-      `INSERT INTO keys_${number} SELECT value->>0, value->>1 FROM json_each(?1)`,
-      JSON.stringify(rows),
-    );
-  }
-
-  private keys(number: number, keys: readonly string[]): { key: string; answer: string }[] {
-    return this.sql
-      .exec<{ key: string; answer: string }>(
-        `SELECT known.key, answer FROM json_each(?1) AS asked CROSS JOIN keys_${number} AS known ON known.key = asked.value`,
-        JSON.stringify(keys),
-      )
-      .toArray();
-  }
-
   // ── subscriptions and rejections ───────────────────────────────────────────────────────────────────
 
   subscriptions(): { generation: string; startOffset: number }[] {
@@ -251,14 +210,6 @@ export class TopicStore {
   rejectionCount(): number {
     return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM rejections").one().n;
   }
-}
-
-function batchKey(batchId: string): string {
-  return `b:${batchId}`;
-}
-
-function idKey(id: string): string {
-  return `m:${id}`;
 }
 
 function toRun(row: BatchRow): LogRun {

@@ -1,0 +1,26 @@
+// When a subscription must look again by itself: the instant its alarm is armed for.
+
+import { limits } from "../limits";
+import type { Backlog } from "./backlog";
+import type { LogReader } from "./log-reader";
+import type { PushPump } from "./push-pump";
+
+/** What may be due. */
+export type Timed = Readonly<{
+  backlog: Backlog;
+  reader: Pick<LogReader, "isBehind">;
+  pump: Pick<PushPump, "isActive" | "hasRoom" | "gathersUntil">;
+}>;
+
+/** The first instant, in epoch milliseconds, at which something is due; undefined when nothing ever is. */
+export function dueAt({ backlog, pump, reader }: Timed, now: number): number | undefined {
+  const dues = [...backlog.leases].map(({ deadlineAt }) => deadlineAt);
+  const next = backlog.ready.peek();
+  if (next && next.at > now) dues.push(next.at);
+  const isReady = reader.isBehind || (next !== undefined && next.at <= now);
+  if (pump.isActive && pump.hasRoom && isReady) dues.push(now + limits.lookAgainMs);
+  if (pump.isActive) dues.push(pump.gathersUntil() ?? Number.POSITIVE_INFINITY);
+  if (backlog.dying.size > 0) dues.push(now + limits.lookAgainMs);
+  const due = dues.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
+  return due === Number.POSITIVE_INFINITY ? undefined : due;
+}
