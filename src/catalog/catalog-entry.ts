@@ -63,6 +63,18 @@ export function mergeSettings(
   return { ...merged, push: { ...wanted.push, secrets: held.push.secrets } };
 }
 
+/**
+ * Push settings that have no signing secret take `offered`. The one that is held wins: of two first PUTs at one
+ * moment one makes the secret, and the other does not show a secret that signs nothing.
+ */
+export function withSecret(
+  settings: SubscriptionSettings,
+  offered: string | undefined,
+): SubscriptionSettings {
+  if (!settings.push || settings.push.secrets.length > 0 || offered === undefined) return settings;
+  return { ...settings, push: { ...settings.push, secrets: [offered] } };
+}
+
 /** `settings`, paused for `reason` or resumed. */
 export function withPause(
   settings: SubscriptionSettings,

@@ -35,8 +35,9 @@ export class CatalogStore {
 
   /** The active topic of a name. By topics_by_name. */
   async topic(name: string): Promise<Result<TopicEntry>> {
-    const active = and(eq(topics.name, name), eq(topics.state, "active"));
+    // The query is built only when it is asked: most publishes find the topic in the cache.
     const found = await this.reads.get(this.reads.cache.topics, name, async () => {
+      const active = and(eq(topics.name, name), eq(topics.state, "active"));
       const row = await ask(this.db.select().from(topics).where(active).get());
       return row && toEntry(row);
     });
@@ -47,12 +48,12 @@ export class CatalogStore {
   /** The active subscription of a name, of this life of its topic. By subscriptions_by_name. */
   async subscription(topic: TopicEntry, name: string): Promise<Result<SubscriptionEntry>> {
     const key = subscriptionKey(topic.name, topic.generation, name);
-    const active = and(
-      eq(subscriptions.topicGeneration, topic.generation),
-      eq(subscriptions.name, name),
-      eq(subscriptions.state, "active"),
-    );
     const found = await this.reads.get(this.reads.cache.subscriptions, key, async () => {
+      const active = and(
+        eq(subscriptions.topicGeneration, topic.generation),
+        eq(subscriptions.name, name),
+        eq(subscriptions.state, "active"),
+      );
       const row = await ask(this.db.select().from(subscriptions).where(active).get());
       return row && toEntry(row);
     });

@@ -17,6 +17,7 @@ import {
   type TopicEntry,
   type TopicKind,
   withPause,
+  withSecret,
 } from "./catalog-entry";
 import { away, CatalogFault } from "./d1-store";
 import { type Catalog, configure, finish, finishDeleting } from "./entry-lifecycle";
@@ -30,12 +31,15 @@ export type TopicWanted = Readonly<{
   settings: TopicSettings;
   /** A queue's subscription, when the queue is created. */
   subscription?: SubscriptionSettings;
+  offeredSecret?: string | undefined;
 }>;
 export type SubscriptionWanted = Readonly<{
   topic: TopicEntry;
   name: string;
   settings: SubscriptionSettings;
   startAt: StartAt;
+  /** The signing secret of a push subscription that has none and is given none. */
+  offeredSecret?: string | undefined;
 }>;
 export type Put<E> = Readonly<{ entry: E; created: boolean }>;
 
@@ -65,8 +69,9 @@ export async function putQueue(
 ): Promise<Result<Put<TopicEntry> & { subscription: SubscriptionEntry }>> {
   const topic = await putTopic(catalog, { ...wanted, kind: "queue" });
   if (!topic.ok) return topic;
-  const { name, subscription: settings } = wanted;
-  const reader = { topic: topic.value.entry, name, settings, startAt: { at: "earliest" } } as const;
+  const { name, subscription: settings, offeredSecret } = wanted;
+  const startAt = { at: "earliest" } as const;
+  const reader = { topic: topic.value.entry, name, settings, startAt, offeredSecret };
   const subscription = await putSubscription(catalog, reader);
   if (!subscription.ok) return subscription;
   return ok({ ...topic.value, subscription: subscription.value.entry });
@@ -86,7 +91,7 @@ export function deleteTopic(catalog: Catalog, name: string): Promise<Result<null
 async function createTopic(catalog: Catalog, wanted: TopicWanted): Promise<Try<Put<TopicEntry>>> {
   const { name, kind, partitions, settings } = wanted;
   const entry: TopicEntry = { name, kind, partitions, settings, ...newLife(catalog) };
-  const reader = wanted.subscription ?? defaultSubscriptionSettings;
+  const reader = withSecret(wanted.subscription ?? defaultSubscriptionSettings, wanted.offeredSecret);
   const subscription =
     kind === "queue" ? newSubscription(catalog, entry, name, reader, { at: "earliest" }) : undefined;
   if (!(await catalog.store.entries.insertTopic(entry, subscription))) return undefined;
@@ -123,7 +128,8 @@ export function putSubscription(
     const held = await catalog.store.entries.findSubscription(topic.value.generation, name);
     if (!held) return createSubscription(catalog, topic.value, wanted);
     if (held.state !== "active") return finishFirst(catalog, held);
-    return changeSettings(catalog, held, mergeSettings(held.settings, wanted.settings));
+    const merged = mergeSettings(held.settings, wanted.settings);
+    return changeSettings(catalog, held, withSecret(merged, wanted.offeredSecret));
   });
 }
 
@@ -164,9 +170,9 @@ export function deleteSubscription(catalog: Catalog, topic: TopicEntry, name: st
 async function createSubscription(
   catalog: Catalog,
   topic: TopicEntry,
-  { name, settings, startAt }: SubscriptionWanted,
+  { name, settings, startAt, offeredSecret }: SubscriptionWanted,
 ): Promise<Try<Put<SubscriptionEntry>>> {
-  const entry = newSubscription(catalog, topic, name, settings, startAt);
+  const entry = newSubscription(catalog, topic, name, withSecret(settings, offeredSecret), startAt);
   if (!(await catalog.store.entries.insertSubscription(entry))) {
     const count = await catalog.store.entries.countSubscriptions(topic);
     if (count < limits.subscriptionsPerTopic) return undefined;

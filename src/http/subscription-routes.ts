@@ -15,9 +15,9 @@ import {
 } from "./place-routes";
 import { type Route, reply, route } from "./route";
 import { listOf, page } from "./schemas";
-import { secretFor } from "./secret-store";
 import {
   checkSubscription,
+  secretOf,
   showSubscription,
   startOf,
   subscriptionBody,
@@ -64,9 +64,11 @@ export const subscriptionRoutes: readonly Route[] = [
         startAt.at === "offsets" ? checkOffsets(startAt.offsets, topic.value.partitions) : ok(null);
       if (!beyond.ok) return beyond;
       const { subscription: name } = params;
-      const secret = await secretFor(broker, topic.value.name, name, body);
-      const settings = subscriptionSettings(body, secret === undefined ? [] : [secret]);
-      const put = await putSubscription(broker.catalog, { topic: topic.value, name, settings, startAt });
+      const secret = secretOf(body);
+      const put = await putSubscription(broker.catalog, {
+        ...{ topic: topic.value, name, startAt, settings: subscriptionSettings(body) },
+        offeredSecret: secret,
+      });
       if (!put.ok) return put;
       return reply(put.value.created ? 201 : 200, showSubscription(put.value.entry, secret));
     },

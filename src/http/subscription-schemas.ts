@@ -6,6 +6,7 @@ import { checkEndpointUrl } from "../endpoint-url";
 import { type FieldFault, ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { defaultSubscriptionSettings, type StartAt, type SubscriptionSettings } from "../settings";
+import { newSigningSecret } from "./auth";
 import { refuseFaults } from "./parse";
 import { instant, name, whole } from "./schemas";
 import { HEADER_NAME, showTopic, topicFields, topicView } from "./topic-schemas";
@@ -116,13 +117,11 @@ export function checkSubscription(body: SubscriptionFields, { local }: { local: 
   return faults.length > 0 ? refuseFaults(faults) : ok(null);
 }
 
-/** A subscription's settings from its body. `secrets` are empty to keep what it has. */
-export function subscriptionSettings(
-  body: SubscriptionFields,
-  secrets: readonly string[],
-): SubscriptionSettings {
+/** A subscription's settings from its body. A body without a signing secret keeps the one that is held. */
+export function subscriptionSettings(body: SubscriptionFields): SubscriptionSettings {
   const { type, ackDeadlineMs, onExhausted, guarantee, maxInFlight, endpoint, batch } = body;
-  const { timeoutMs, url, headers } = endpoint ?? { timeoutMs: 0, url: "", headers: {} };
+  const { timeoutMs, url, headers, signingSecret } = endpoint ?? { timeoutMs: 0, url: "", headers: {} };
+  const secrets = signingSecret === undefined ? [] : [signingSecret];
   const { maxMessages: batchMaxMessages, maxWaitMs: batchMaxWaitMs } = batch ?? {
     maxMessages: 1,
     maxWaitMs: 0,
@@ -143,6 +142,11 @@ function retryOf({ retry }: SubscriptionFields): { minDelayMs: number; maxDelayM
     retry.minDelayMs ?? Math.min(defaults.minDelayMs, retry.maxDelayMs ?? defaults.minDelayMs);
   const maxDelayMs = retry.maxDelayMs ?? Math.max(defaults.maxDelayMs, minDelayMs);
   return { minDelayMs, maxDelayMs };
+}
+
+/** The signing secret that a PUT sets: the one it gives, or a new one in case there is none yet. */
+export function secretOf({ type, endpoint }: SubscriptionFields): string | undefined {
+  return type === "push" ? (endpoint?.signingSecret ?? newSigningSecret()) : undefined;
 }
 
 export function startOf(startAt: z.output<typeof subscriptionBody>["startAt"]): StartAt {
@@ -185,13 +189,16 @@ export const subscriptionShown = z
 
 export const queueShown = topicView.extend(subscriptionView).meta({ id: "Queue" });
 
-/** A subscription as it is shown: secrets and header values are not. */
-export function showSubscription(entry: SubscriptionEntry, signingSecret?: string) {
+/**
+ * A subscription as it is shown: header values are not, and a secret only when this very PUT set it. `secret` is what
+ * the PUT gave or offered.
+ */
+export function showSubscription(entry: SubscriptionEntry, secret?: string) {
   const { topic, name, startAt, version, createdAt, updatedAt } = entry;
   return {
     topic,
     name,
-    ...showSettings(entry.settings, signingSecret),
+    ...showSettings(entry.settings, secret),
     startAt: showStart(startAt),
     version,
     createdAt,
@@ -200,11 +207,11 @@ export function showSubscription(entry: SubscriptionEntry, signingSecret?: strin
 }
 
 /** A queue as it is shown: its topic with its subscription's settings. */
-export function showQueue(topic: TopicEntry, { settings }: SubscriptionEntry, signingSecret?: string) {
-  return { ...showTopic(topic), ...showSettings(settings, signingSecret) };
+export function showQueue(topic: TopicEntry, { settings }: SubscriptionEntry, secret?: string) {
+  return { ...showTopic(topic), ...showSettings(settings, secret) };
 }
 
-function showSettings({ retry, push, ...settings }: SubscriptionSettings, signingSecret?: string) {
+function showSettings({ retry, push, ...settings }: SubscriptionSettings, secret?: string) {
   const { maxAttempts, ...delays } = retry;
   return {
     ...settings,
@@ -215,7 +222,7 @@ function showSettings({ retry, push, ...settings }: SubscriptionSettings, signin
         url: push.url,
         headerNames: Object.keys(push.headers),
         timeoutMs: push.timeoutMs,
-        ...(signingSecret !== undefined && { signingSecret }),
+        ...(secret !== undefined && push.secrets[0] === secret && { signingSecret: secret }),
       },
       batch: { maxMessages: push.batchMaxMessages, maxWaitMs: push.batchMaxWaitMs },
     }),

@@ -7,11 +7,11 @@ import { queueParams, queuePlace, topicParams, topicPlace } from "./place-routes
 import { type Route, reply, route } from "./route";
 import { listOf, page } from "./schemas";
 import { mayDo, type Principal } from "./scope";
-import { secretFor } from "./secret-store";
 import {
   checkSubscription,
   queueBody,
   queueShown,
+  secretOf,
   showQueue,
   subscriptionSettings,
 } from "./subscription-schemas";
@@ -102,10 +102,11 @@ export const queueRoutes: readonly Route[] = [
       if (!rules.ok) return rules;
       const partitions = await partitionsFor(broker, name, body.partitions);
       if (!partitions.ok) return partitions;
-      const secret = await secretFor(broker, name, name, body);
-      const subscription = subscriptionSettings(body, secret === undefined ? [] : [secret]);
-      const wanted = { name, partitions: partitions.value, settings: topicSettings(body), subscription };
-      const put = await putQueue(broker.catalog, wanted);
+      const secret = secretOf(body);
+      const put = await putQueue(broker.catalog, {
+        ...{ name, partitions: partitions.value, settings: topicSettings(body) },
+        ...{ subscription: subscriptionSettings(body), offeredSecret: secret },
+      });
       if (!put.ok) return put;
       const { entry, created } = put.value;
       return reply(created ? 201 : 200, showQueue(entry, put.value.subscription, secret));

@@ -202,6 +202,16 @@ describe("subscriptions", () => {
     expect(await api.call("GET", path)).toMatchObject({ version: 1 });
   });
 
+  test("of two first PUTs at one moment only the one whose secret signs shows it", async () => {
+    const topic = await api.topic();
+    const path = `${topic.path}/subscriptions/s`;
+    const json = { type: "push", endpoint };
+    type Shown = { endpoint: { signingSecret?: string } };
+    const puts = await Promise.all([1, 2, 3].map(() => api.call<Shown>("PUT", path, { json })));
+    const secrets = puts.flatMap((shown) => shown.endpoint.signingSecret ?? []);
+    expect(secrets).toHaveLength(1);
+  });
+
   test("a signing secret that is given is taken", async () => {
     const topic = await api.topic();
     const signingSecret = `whsec_${btoa("x".repeat(32))}`;
