@@ -1,6 +1,8 @@
 // A pull over the partitions of a subscription. One partition leases while it waits; of several, only what is there
 // is leased, and while nothing is there they are waited for, which leases nothing.
 
+import { waitUntil } from "cloudflare:workers";
+import { inParallel } from "../catalog/entry-lifecycle";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { type MessageJson, messageJson } from "../message-json";
@@ -15,12 +17,19 @@ export type PulledMessage = MessageJson &
   Readonly<{ partition: number; offset: number; attempt: number; ackId: string; deadlineAt: number }>;
 
 type Pull = Readonly<
-  { broker: Broker; found: Found; order: readonly number[]; signal: AbortSignal } & Pulling
+  {
+    broker: Broker;
+    found: Found;
+    order: readonly number[];
+    signal: AbortSignal;
+    /** The leases that were taken for this pull so far. */
+    taken: { partition: number; leaseId: string }[];
+  } & Pulling
 >;
 
 /**
- * Leases up to `max` messages, beginning at a partition of chance. A caller that goes away in the meantime leaves
- * leases that nobody holds: they end by themselves, with an attempt counted.
+ * Leases up to `max` messages, beginning at a partition of chance. What was leased for a caller that went away in the
+ * meantime is given back, no attempt counted, as far as its going is noticed.
  */
 export function pullMessages(
   broker: Broker,
@@ -31,8 +40,18 @@ export function pullMessages(
   const { partitions } = found.topic;
   const first = Math.floor(broker.runtime.random() * partitions);
   const order = Array.from({ length: partitions }, (_, place) => (first + place) % partitions);
-  const pull = { broker, found, order, signal, ...pulling };
-  return partitions === 1 ? leaseFrom(pull, [0], pulling.waitMs) : pullFromMany(pull);
+  const pull: Pull = { broker, found, order, signal, taken: [], ...pulling };
+  const pulled = partitions === 1 ? leaseFrom(pull, [0], pulling.waitMs) : pullFromMany(pull);
+  // Behind the request: with its caller gone, the request itself is cut off at any await.
+  waitUntil(pulled.then(() => giveBackUnheard(pull)).catch(() => undefined));
+  return pulled;
+}
+
+async function giveBackUnheard({ broker, found, signal, taken }: Pull): Promise<void> {
+  if (!signal.aborted) return;
+  await inParallel(taken, async ({ partition, leaseId }) => {
+    await subscriptionAt(broker, found.subscription, partition).report({ leaseId, outcomes: [], done: true });
+  });
 }
 
 async function pullFromMany(pull: Pull): Promise<Result<readonly PulledMessage[]>> {
@@ -79,7 +98,7 @@ class NotReady extends Error {}
 
 /** Leases from one partition after another until `max`. What was leased is returned, whatever a later one says. */
 async function leaseFrom(
-  { broker, found, max, ackDeadlineMs }: Pull,
+  { broker, found, max, ackDeadlineMs, taken }: Pull,
   partitions: readonly number[],
   waitMs: number,
 ): Promise<Result<readonly PulledMessage[]>> {
@@ -95,6 +114,7 @@ async function leaseFrom(
       const lease = await subscriptionAt(broker, found.subscription, partition).pull(call);
       if (!lease.ok && messages.length === 0) return lease;
       if (!lease.ok) break;
+      if (lease.value.deliveries.length > 0) taken.push({ partition, leaseId: call.leaseId });
       messages.push(...showLease(partition, lease.value));
       bytes -= lease.value.records.byteLength;
     } catch (fault) {
