@@ -86,7 +86,7 @@ export const limits = {
   openLeases: 1_000,
   maxInFlight: 20_000,
   defaultMaxInFlight: 1_000,
-  /** Deliveries that wait, and lanes with followers, per partition; past it the subscription stops reading on. */
+  /** Deliveries that wait, and as many lanes, per partition; past either the subscription stops reading on: both are in memory. */
   waitingDeliveries: 100_000,
   /** Records kept in memory: what is leased or about to be. */
   bufferBytes: 4 * MiB,

@@ -93,9 +93,10 @@ export class Backlog {
     return this.followers;
   }
 
-  /** Whether so much waits that reading on has stopped. */
+  /** Whether so much waits that reading on has stopped: deliveries, or lanes with something in hand or behind. */
   get isStalled(): boolean {
-    return this.deliveries.size - this.leaseOf.size + this.lanes.size >= limits.waitingDeliveries;
+    const waiting = this.deliveries.size - this.leaseOf.size;
+    return waiting >= limits.waitingDeliveries || this.lanes.size >= limits.waitingDeliveries;
   }
 
   get heldLaneCount(): number {

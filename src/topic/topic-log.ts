@@ -121,14 +121,17 @@ export class TopicLog {
     let scannedTo = Math.min(...lanes.map(({ from }) => from));
     let scannedBytes = 0;
     let foundBytes = 0;
+    let unsatisfied = wanted.size;
     for (const row of this.rows(scannedTo)) {
-      if (scannedTo >= to || scannedBytes > limits.scanBytes || foundBytes > limits.readBytes) break;
+      const isEnough = unsatisfied === 0 || foundBytes > limits.readBytes;
+      if (scannedTo >= to || scannedBytes > limits.scanBytes || isEnough) break;
       const spans = recordSpans(row.records);
       spans.forEach((span, i) => {
         const offset = row.firstOffset + i;
         const lane = wanted.get(unpackRecord(row.records, span).orderingKey ?? "");
         if (lane === undefined || lane.left === 0 || offset < lane.from || offset >= to) return;
         lane.left -= 1;
+        if (lane.left === 0) unsatisfied -= 1;
         foundBytes += span.end - span.start;
         runs.push({
           firstOffset: offset,

@@ -230,6 +230,31 @@ describe("subscriptions", () => {
   });
 });
 
+describe("pull", () => {
+  test("what was leased for a caller that hung up is handed out again at once, un-attempted", async () => {
+    const topic = await api.topic();
+    const path = `${topic.path}/subscriptions/s`;
+    await api.call("PUT", path, { json: { ackDeadlineMs: 600_000 } });
+    const hangUp = new AbortController();
+    const headers = { authorization: `Bearer ${ROOT_TOKEN}`, "content-type": "application/json" };
+    const body = JSON.stringify({ waitMs: 20_000 });
+    const init = { method: "POST", headers, body, signal: hangUp.signal };
+    const unheard = callWorker(`${path}/pull`, init).then(
+      () => "answered",
+      () => "hung up",
+    );
+    // Answered after the pull has come, which waits by then.
+    await api.call("GET", `${path}/stats`);
+    hangUp.abort();
+    expect(await unheard).toBe("hung up");
+    await topic.publish({ id: "m", data: 1 });
+    const pulled = await api.call<{ messages: { attempt: number }[] }>("POST", `${path}/pull`, {
+      json: { waitMs: 20_000 },
+    });
+    expect(pulled.messages.map(({ attempt }) => attempt)).toEqual([1]);
+  });
+});
+
 describe("queues", () => {
   test("a queue is a topic and its subscription, under either name", async () => {
     const name = unique("queue");

@@ -3,13 +3,13 @@
 // witness has no complaint; at the end every message is accounted for. A failure prints its seed.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Result } from "../../src/errors";
 import type { Message } from "../../src/message";
 import { objectName } from "../../src/object-name";
 import { packRecords } from "../../src/record-batch";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
 import type { LeaseRef, SettleStatus } from "../../src/subscription-calls";
 import { nodeObjects } from "../support/node-objects";
+import { value } from "../support/result";
 import { Witness } from "./witness";
 
 const KEYS = [undefined, undefined, "a", "b", "c"];
@@ -74,11 +74,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant("redrive" as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("purge" as const) }) },
 );
-
-function value<T>(result: Result<T>): T {
-  if (!result.ok) throw new Error(`${result.error.code}: ${result.error.detail}`);
-  return result.value;
-}
 
 /** One world: a topic, a pull subscription, a witness and a clock. */
 class World {

@@ -2,7 +2,6 @@
 import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import type { Env } from "../../src/env";
-import type { Result } from "../../src/errors";
 import type { Message } from "../../src/message";
 import { objectName } from "../../src/object-name";
 import { packRecords, type RecordBatch, unpackRecords } from "../../src/record-batch";
@@ -16,6 +15,9 @@ import {
 } from "../../src/settings";
 import type { LeaseAnswer, SubscriptionCalls, SubscriptionProvision } from "../../src/subscription-calls";
 import type { TopicCalls } from "../../src/topic-calls";
+import { value } from "./result";
+
+export { value } from "./result";
 
 export const bindings = env as unknown as Env;
 const text = new TextEncoder();
@@ -57,11 +59,6 @@ export function recordBatch(
     clientIds,
     records: packRecords(messages),
   };
-}
-
-export function value<T>(result: Result<T>): T {
-  if (!result.ok) throw new Error(`${result.error.code}: ${result.error.detail}`);
-  return result.value;
 }
 
 export function idsOf(lease: LeaseAnswer): string[] {
