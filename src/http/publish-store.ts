@@ -5,6 +5,7 @@ import type { TopicEntry } from "../catalog/catalog-entry";
 import { inParallel } from "../catalog/entry-lifecycle";
 import type { Env } from "../env";
 import { type BrokerError, ok, type Result, refuse } from "../errors";
+import { fingerprintBytes } from "../fingerprint";
 import { limits } from "../limits";
 import { toBase64 } from "../message-json";
 import { objectName } from "../object-name";
@@ -12,7 +13,6 @@ import type { RecordBatch } from "../record-batch";
 import type { BatchAnswer } from "../topic-calls";
 import { sha256 } from "./auth";
 import type { Broker } from "./broker";
-import { fingerprintBytes } from "./fingerprint";
 import {
   type Bound,
   bind,

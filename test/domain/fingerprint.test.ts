@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { fingerprintBytes } from "../../src/http/fingerprint";
+import { fingerprintBytes } from "../../src/fingerprint";
 import type { Message } from "../../src/message";
 
 const utf8 = new TextEncoder();

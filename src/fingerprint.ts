@@ -9,8 +9,8 @@
 //
 // Every field carries its length, so no two messages share their bytes.
 
-import type { Message } from "../message";
-import { joinBytes } from "../record-batch";
+import type { Message } from "./message";
+import { joinBytes } from "./record-batch";
 
 const utf8 = new TextEncoder();
 const PREFIX = utf8.encode("pennypost-fingerprint-1");
