@@ -188,6 +188,16 @@ export const limits = {
   metricsObjects: 500,
   /** Calls that one redrive or purge of everything makes to each partition; then it says that more are left. */
   selectionCalls: 10,
+  /** Schedules of the broker: their messages are the largest thing in D1, 300 MB of its 10 GB when all are full. */
+  schedules: 5_000,
+  /** The message of a schedule, packed: it lies in D1, where a row is at most 2 MB and a page of them is read at once. */
+  scheduleMessageBytes: 64 * KiB,
+  cronLength: 256,
+  timeZoneLength: 64,
+  /** Runs that one sweep publishes, each an object call: with the rest of the sweep far below 10,000 subrequests. */
+  sweepRuns: 1_000,
+  /** Due schedules read, and runs noted, in one call of D1: 3 MB at most. */
+  runsAtOnce: 50,
   tokenNameLength: 128,
   tokenScopes: 50,
   jsonDepth: 64,

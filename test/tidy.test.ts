@@ -27,6 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Packages of src, each with the places that may import it. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "cloudflare:workers": ["topic", "subscription", "push", "catalog", "http", "src/index.ts"],
+  croner: ["src/catalog/cron.ts"],
   "drizzle-orm": ["catalog"],
   "@hono/zod-openapi": ["http"],
   hono: ["http"],
