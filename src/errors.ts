@@ -17,6 +17,7 @@ export type ErrorCode =
   | "dead-letter-not-found"
   | "token-not-found"
   | "stranded-not-found"
+  | "schedule-not-found"
   | "method-not-allowed"
   | "conflict"
   | "id-reused"

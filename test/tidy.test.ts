@@ -89,6 +89,11 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "console"],
     why: "it calls the object of every partition",
   },
+  "src/catalog/schedule-lifecycle.ts": { may: ["async"], why: "it takes schedules through D1" },
+  "src/catalog/schedule-firing.ts": {
+    may: ["async", "console", "crypto"],
+    why: "it is the sweep's step for schedules, and hashes what it publishes",
+  },
   "src/catalog/sweep.ts": { may: ["async", "console"], why: "it is the cron's step" },
 };
 

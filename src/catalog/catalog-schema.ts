@@ -5,6 +5,7 @@ import { sql } from "drizzle-orm";
 import { blob, index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
 import type { EntryState, TopicKind } from "./catalog-entry";
+import type { PausedReason, RunOutcome } from "./schedule";
 
 /** A row that the sweep has to finish or to repair. The partial indexes hold these rows only. */
 export const unsettled = sql.raw("state <> 'active' OR configured_version < version");
@@ -95,4 +96,30 @@ export const sweepCursor = sqliteTable("sweep_cursor", {
   partition: integer("partition").notNull(),
 });
 
-// Recurring publishes get their table, `schedules`, here.
+/** A schedule that the sweep may find due. The partial index holds these rows only. */
+export const running = sql.raw("paused = 0");
+
+export const schedules = sqliteTable(
+  "schedules",
+  {
+    name: text("name").primaryKey(),
+    generation: text("generation").notNull(),
+    version: integer("version").notNull(),
+    topic: text("topic").notNull(),
+    /** No reference: the topic may end, and the schedule then says so. */
+    topicGeneration: text("topic_generation").notNull(),
+    cron: text("cron").notNull(),
+    timeZone: text("time_zone").notNull(),
+    paused: integer("paused", { mode: "boolean" }).notNull(),
+    pausedReason: text("paused_reason").$type<PausedReason>(),
+    nextRunAt: integer("next_run_at").notNull(),
+    dueAt: integer("due_at").notNull(),
+    lastRunAt: integer("last_run_at"),
+    lastOutcome: text("last_outcome", { mode: "json" }).$type<RunOutcome>(),
+    createdAt: integer("created_at").notNull(),
+    updatedAt: integer("updated_at").notNull(),
+    /** The message: one record, without id and times. Last, because a row is read up to the column that is wanted. */
+    packed: blob("packed", { mode: "buffer" }).notNull(),
+  },
+  (table) => [index("schedules_due").on(table.dueAt).where(running)],
+);

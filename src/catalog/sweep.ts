@@ -1,17 +1,22 @@
-// The cron's sweep, once a minute: nothing in the broker is owed to one request's luck. It finishes what requests
-// left half-done, gives objects the settings they missed, pokes objects in turn, and lets the ledger forget.
+// The cron's sweep, once a minute: nothing in the broker is owed to one request's luck. It publishes what schedules
+// have due, finishes what requests left half-done, gives objects the settings they missed, pokes objects in turn, and lets the ledger forget.
 //
 // Bounds: one sweep takes on limits.sweepRows unfinished rows and pokes limits.sweepObjects objects. So with no
 // row failing for good, a row waits at most sweepAfterMs + (unfinished ÷ sweepRows) minutes, and every object is
-// poked once in (objects ÷ sweepObjects) minutes: 1,000 objects in 5.
+// poked once in (objects ÷ sweepObjects) minutes: 1,000 objects in 5. It publishes up to limits.sweepRuns runs; more
+// that are due in one minute wait for the next.
 
 import type { Result } from "../errors";
 import { limits } from "../limits";
 import { objectName } from "../object-name";
 import { type Catalog, finish, inParallel, reach } from "./entry-lifecycle";
 import { cutPage, type Poke, roundStart } from "./rotation";
+import { fireSchedules } from "./schedule-firing";
 
 export type SweepReport = Readonly<{
+  /** Runs of schedules that were published, and runs that were not. */
+  fired: number;
+  unfired: number;
   /** Rows brought to the end of their state, and rows that could not be. */
   finished: number;
   unfinished: number;
@@ -30,8 +35,13 @@ type Tally = { -readonly [Name in keyof SweepReport]: SweepReport[Name] } & { fa
  * throws: a part that fails is reported and stops no other part.
  */
 export async function sweep(catalog: Catalog, purgeLedger: () => Promise<number>): Promise<SweepReport> {
-  const tally: Tally = { finished: 0, unfinished: 0, poked: 0, unreached: 0, purged: 0, faults: [] };
+  const tally = emptyTally();
   const parts: Record<string, () => Promise<void>> = {
+    // First, because a run has its minute.
+    fire: async () => {
+      const { stored, unstored } = await fireSchedules(catalog);
+      Object.assign(tally, { fired: stored, unfired: unstored });
+    },
     finish: () => finishRows(catalog, tally),
     poke: () => pokeObjects(catalog, tally),
     purge: async () => {
@@ -43,6 +53,11 @@ export async function sweep(catalog: Catalog, purgeLedger: () => Promise<number>
   }
   if (catalog.env.LOG !== "off") console.log(JSON.stringify({ at: "sweep", ...tally }));
   return tally;
+}
+
+function emptyTally(): Tally {
+  const counts = { fired: 0, unfired: 0, finished: 0, unfinished: 0, poked: 0, unreached: 0, purged: 0 };
+  return { ...counts, faults: [] };
 }
 
 async function finishRows(catalog: Catalog, tally: Tally): Promise<void> {
