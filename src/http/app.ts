@@ -16,6 +16,7 @@ import { inboundRoute, publishRoutes } from "./publish-routes";
 import { pullRoutes } from "./pull-routes";
 import { type HonoEnv, refusalOfFault, serve } from "./request-routes";
 import type { Route } from "./route";
+import { scheduleRoutes } from "./schedule-routes";
 import { problem } from "./schemas";
 import { strandedRoutes } from "./stranded-routes";
 import { readerRoutes, subscriptionRoutes } from "./subscription-routes";
@@ -34,6 +35,7 @@ export const routes: readonly Route[] = [
   ...[subscriptionPlace, queuePlace].flatMap(deadLetterRoutes),
   inboundRoute,
   ...ledgerRoutes,
+  ...scheduleRoutes,
   ...tokenRoutes,
   ...strandedRoutes,
   metricsRoute,

@@ -104,8 +104,13 @@ function keptHeaders(headers: HeaderReader, names: readonly string[]): { headers
 
 /** Reads the item at `index` of a batch. */
 export function readItem(item: unknown, index: number, stamp: Stamp): Result<Draft> {
-  const at = `messages[${index}].`;
-  if (!isRecord(item)) return wrong(`messages[${index}]`, "an object");
+  return readItemAt(item, `messages[${index}]`, stamp);
+}
+
+/** Reads an item that is the field `field` of a request. */
+export function readItemAt(item: unknown, field: string, stamp: Stamp): Result<Draft> {
+  const at = `${field}.`;
+  if (!isRecord(item)) return wrong(field, "an object");
   const fault = checkFields(item, at) ?? checkTexts(item, at);
   if (fault) return fault;
   const data = readData(item, at);

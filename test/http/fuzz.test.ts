@@ -64,12 +64,15 @@ async function makeWorld(): Promise<World> {
   await api.call("PUT", `/v1/topics/${topic}`, { json: {} });
   await api.call("PUT", `/v1/queues/${queue}`, { json: {} });
   await api.call("PUT", `/v1/topics/${topic}/subscriptions/s`, { json: {} });
+  const json = { topic, cron: "0 0 1 1 *", message: { data: "x" } };
+  await api.call("PUT", "/v1/schedules/fuzz", { json });
   const publishOnly = await tokenFor({ verb: "publish", topics: topic });
   const known = {
     topic: [topic, queue],
     queue: [queue, topic],
     subscription: ["s", queue],
     ledger: ["fuzz"],
+    schedule: ["fuzz"],
     messageId: ["m1", "m%2F2"],
     token: [publishOnly],
   };
