@@ -114,6 +114,16 @@ describe("a change that races", () => {
     });
   });
 
+  test("a sweep that comes late does not move a schedule back", async () => {
+    const { catalog } = await withTopic();
+    const { schedule } = must(await putSchedule(catalog, wanted(), anybody));
+    const line = (at: number) => ({ nextRunAt: at, dueAt: at, lastRunAt: at, lastOutcome: null });
+    const ahead = schedule.nextRunAt + 20 * minute;
+    await store.settle([{ schedule, settled: line(ahead) }]);
+    await store.settle([{ schedule, settled: line(ahead - 10 * minute) }]);
+    expect(await store.find("report")).toMatchObject(line(ahead));
+  });
+
   test("what the sweep found out does not touch a schedule whose runs were moved meanwhile", async () => {
     const { catalog, runtime } = await withTopic();
     const { schedule } = must(await putSchedule(catalog, wanted(), anybody));
