@@ -88,6 +88,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerProcess
   });
   const worker = supervise(child, options);
   options.abort?.addEventListener("abort", worker.stop, { once: true });
+  child.once("exit", () => options.abort?.removeEventListener("abort", worker.stop));
   try {
     await ready(child, `http://127.0.0.1:${port}${healthPath}`);
   } catch (fault) {
