@@ -20,51 +20,55 @@ export type Actor = Readonly<{
   dismiss(): Promise<unknown>;
 }>;
 
-type Part = Audience & Readonly<{ settings: object; script: string; names: readonly string[] }>;
+type Part = Audience &
+  Readonly<{
+    settings: Readonly<{ type: "push" | "pull" } & Record<string, unknown>>;
+    script: string;
+    names: readonly string[];
+  }>;
 
-const RETRY = { maxAttempts: 1_000, onExhausted: "skip", retry: { minDelayMs: 0, maxDelayMs: 200 } };
-const PUSH = { type: "push", ackDeadlineMs: 5_000, ...RETRY };
+const EAGER = { maxAttempts: 1_000, onExhausted: "skip", retry: { minDelayMs: 0, maxDelayMs: 200 } } as const;
+const PULL = { type: "pull", ...EAGER } as const;
+const PUSH = { type: "push", ackDeadlineMs: 5_000, ...EAGER } as const;
+const ENDPOINT_TIMEOUT_MS = 5_000;
 const parts: readonly Part[] = [
-  {
-    ...{ subscription: "hooks", settings: PUSH },
-    ...{ script: "chaos-receiver.ts", names: ["receiver"] },
-  },
+  { subscription: "hooks", settings: PUSH, script: "chaos-receiver.ts", names: ["receiver"] },
   {
     ...{ subscription: "hooks-once", effectivelyOnce: true },
     settings: { ...PUSH, guarantee: "effectively-once" },
     ...{ script: "chaos-receiver.ts", names: ["receiver-once"] },
   },
   {
-    ...{ subscription: "ledger", settings: { type: "pull", ...RETRY } },
-    ...{ script: "chaos-ledger-consumer.ts", names: ["ledger-1", "ledger-2", "ledger-3"] },
+    ...{ subscription: "ledger", settings: PULL, script: "chaos-ledger-consumer.ts" },
+    names: ["ledger-1", "ledger-2", "ledger-3"],
   },
-  {
-    ...{ subscription: "books", settings: { type: "pull", ...RETRY } },
-    ...{ script: "chaos-sqlite-consumer.ts", names: ["books"] },
-  },
+  { subscription: "books", settings: PULL, script: "chaos-sqlite-consumer.ts", names: ["books"] },
 ];
 
 export type Cast = Readonly<{ audiences: readonly Audience[]; actors: readonly Actor[] }>;
 export type Casting = Readonly<{ dir: string; seed: number; effectivelyOnce: boolean }>;
 
 /** Creates the topic and its subscriptions, and starts everybody. */
-export async function assemble(broker: Address, { dir, seed, effectivelyOnce }: Casting): Promise<Cast> {
+export async function assemble(broker: Address, casting: Casting): Promise<Cast> {
   await call(broker, "PUT", TOPIC, { json: { partitions: PARTITIONS } });
-  const audiences = parts.filter((part) => effectivelyOnce || !part.effectivelyOnce);
-  const actors: Actor[] = [];
-  for (const { subscription, settings, script, names } of audiences) {
-    const port = String(await freePort());
-    const isPush = "guarantee" in settings || settings === PUSH;
-    const endpoint = isPush && { endpoint: { url: `http://127.0.0.1:${port}/`, timeoutMs: 5_000 } };
-    const json = { ...settings, ...endpoint, startAt: "earliest" };
-    await call(broker, "PUT", `${TOPIC}/subscriptions/${subscription}`, { json });
-    const env = {
-      ...{ BROKER_URL: broker.url, BROKER_TOKEN: broker.token, TOPIC, SUBSCRIPTION: subscription },
-      ...{ DIR: dir, PORT: port, SEED: String(seed), BOOKS: booksAt(dir) },
-    };
-    actors.push(...names.map((name) => keepAlive(name, script, { ...env, NAME: name })));
-  }
-  return { audiences, actors };
+  const audiences = parts.filter((part) => casting.effectivelyOnce || !part.effectivelyOnce);
+  const crews: (() => Actor[])[] = [];
+  for (const part of audiences) crews.push(await prepare(broker, part, casting));
+  return { audiences, actors: crews.flatMap((start) => start()) };
+}
+
+/** Creates the part's subscription; what it returns starts its processes. */
+async function prepare(broker: Address, part: Part, { dir, seed }: Casting): Promise<() => Actor[]> {
+  const { subscription, settings, script, names } = part;
+  const port = await freePort();
+  const endpoint = { url: `http://127.0.0.1:${port}/`, timeoutMs: ENDPOINT_TIMEOUT_MS };
+  const json = { ...settings, ...(settings.type === "push" && { endpoint }), startAt: "earliest" };
+  await call(broker, "PUT", `${TOPIC}/subscriptions/${subscription}`, { json });
+  const env = {
+    ...{ BROKER_URL: broker.url, BROKER_TOKEN: broker.token, TOPIC, SUBSCRIPTION: subscription },
+    ...{ DIR: dir, PORT: String(port), SEED: String(seed), BOOKS: booksAt(dir) },
+  };
+  return () => names.map((name) => keepAlive(name, script, { ...env, NAME: name }));
 }
 
 /** Where the consumer with a database of its own keeps it. */

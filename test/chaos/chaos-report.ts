@@ -3,6 +3,8 @@
 import { type ChaosEvent, eventsOf } from "./chaos-event.ts";
 import type { ChaosReport } from "./chaos-run.ts";
 
+const SHOWN = 20;
+
 /** The figures of a run, a line each, and whatever the judge has found. */
 export function describeRun({ history, audiences, violations }: Omit<ChaosReport, "dir">): string[] {
   const kills = eventsOf(history, "killed");
@@ -10,9 +12,9 @@ export function describeRun({ history, audiences, violations }: Omit<ChaosReport
   const stored = eventsOf(history, "stored");
   const ids = new Set(stored.map(({ id }) => id));
   const duplicates = stored.filter(({ duplicate }) => duplicate).length;
-  const firstSeconds = (history.at(-1)?.at ?? 0) - (history[0]?.at ?? 0);
+  const tookUs = (history.at(-1)?.at ?? 0) - (history[0]?.at ?? 0);
   return [
-    `seconds        ${Math.round(firstSeconds / 1_000_000)}`,
+    `seconds        ${Math.round(tookUs / 1_000_000)}`,
     `kill -9        the broker ${broker} times, each time started again; consumers ${kills.length - broker} times`,
     `published      ${ids.size} messages confirmed; ${eventsOf(history, "unanswered").length} publishes had no answer ` +
       `and were sent again; ${duplicates} messages were answered as duplicates`,
@@ -23,8 +25,6 @@ export function describeRun({ history, audiences, violations }: Omit<ChaosReport
       : `BROKEN         ${violations.length} times`,
   ];
 }
-
-const SHOWN = 20;
 
 function figures(history: readonly ChaosEvent[], subscription: string): string {
   const own = history.filter((event) => "subscription" in event && event.subscription === subscription);

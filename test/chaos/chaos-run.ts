@@ -1,14 +1,14 @@
 // A run of chaos: producers publish, consumers consume, the broker is killed with -9 again and again, and consumers
 // beside it. Then the faults stop, everything drains, and the judge reads what everybody wrote down.
 
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { type Broker, startBroker } from "../support/broker.ts";
 import { call } from "../support/client.ts";
 import { pause, until } from "../support/until.ts";
-import { type Actor, assemble, booksAt, type Cast, TOPIC } from "./chaos-cast.ts";
+import { assemble, booksAt, type Cast, TOPIC } from "./chaos-cast.ts";
 import { type Chance, chanceOf } from "./chaos-chance.ts";
 import { type Audience, findViolations, type Violation } from "./chaos-checker.ts";
 import type { ChaosEvent, Counters } from "./chaos-event.ts";
@@ -54,42 +54,47 @@ type Stage = ChaosOptions &
     confirmed: Set<string>;
   }>;
 
+type AtEnd = (cleanup: () => unknown) => void;
+
 /** Plays one run to its end. Throws when the broker does not start, does not drain, or `abort` fires. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
-  const { say = () => undefined, seed, effectivelyOnce = true } = options;
-  const abort = options.abort ?? new AbortController().signal;
   const dir = mkdtempSync(join(tmpdir(), "pennypost-chaos-"));
-  const stateDir = join(dir, "state");
-  mkdirSync(stateDir);
-  const ending = new AbortController();
-  let actors: readonly Actor[] = [];
-  let broker: Broker | undefined;
-  let violations: readonly Violation[] | undefined;
+  const cleanups: (() => unknown)[] = [];
+  let report: ChaosReport | undefined;
   try {
-    broker = await startBroker({ stateDir, abort });
-    const cast = await assemble(broker, { dir, seed, effectivelyOnce });
-    actors = cast.actors;
-    const own = openJournal(dir, "runner");
-    const stage = {
-      ...{ ...options, ...cast, broker, dir, own, say },
-      ...{ chance: chanceOf(seed, "runner"), confirmed: new Set<string>() },
-      abort: AbortSignal.any([abort, ending.signal]),
-    };
-    await storm(stage);
-    await drain(stage);
-    await Promise.all(actors.map((actor) => actor.dismiss()));
-    await audit(stage);
-    const history = [...readHistory(dir), ...readBooks(dir)].sort((a, b) => a.at - b.at);
-    violations = findViolations(history, cast.audiences);
-    return { history, audiences: cast.audiences, violations, dir };
+    report = await play(options, dir, (cleanup) => cleanups.push(cleanup));
+    return report;
   } finally {
-    ending.abort(new Error("the run has ended"));
-    await Promise.all(actors.map((actor) => actor.dismiss()));
-    await broker?.stop();
-    const keep = violations?.length !== 0 && !abort.aborted;
-    rmSync(keep ? stateDir : dir, { recursive: true, force: true, maxRetries: 5 });
-    if (keep) say(`The journals are in ${dir}`);
+    for (const cleanup of cleanups.reverse()) await cleanup();
+    const isWorthALook = report?.violations.length !== 0 && !options.abort?.aborted;
+    if (isWorthALook) options.say?.(`The journals are in ${dir}`);
+    else rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+async function play(options: ChaosOptions, dir: string, atEnd: AtEnd): Promise<ChaosReport> {
+  const stage = await setUp(options, dir, atEnd);
+  await storm(stage);
+  await drain(stage);
+  await Promise.all(stage.actors.map((actor) => actor.dismiss()));
+  await audit(stage);
+  const history = [...readHistory(dir), ...readBooks(dir)].sort((a, b) => a.at - b.at);
+  return { history, audiences: stage.audiences, violations: findViolations(history, stage.audiences), dir };
+}
+
+/** Starts the broker and everybody else; whatever it started ends with the run. */
+async function setUp(options: ChaosOptions, dir: string, atEnd: AtEnd): Promise<Stage> {
+  const { seed, effectivelyOnce = true, say = () => undefined } = options;
+  const ending = new AbortController();
+  const abort = AbortSignal.any([ending.signal, ...(options.abort ? [options.abort] : [])]);
+  const broker = await startBroker(options.abort ? { abort: options.abort } : {});
+  atEnd(broker.stop);
+  const cast = await assemble(broker, { dir, seed, effectivelyOnce });
+  atEnd(() => Promise.all(cast.actors.map((actor) => actor.dismiss())));
+  atEnd(() => ending.abort(new Error("the run has ended")));
+  const own = openJournal(dir, "runner");
+  const chance = chanceOf(seed, "runner");
+  return { ...options, ...cast, broker, dir, own, chance, say, abort, confirmed: new Set() };
 }
 
 /** Everything goes on at once, until the broker has been killed as often as was asked. */
