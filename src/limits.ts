@@ -104,6 +104,21 @@ export const limits = {
   buriedPerRead: 100,
   deadLettersPerCall: 1_000,
 
+  // ── the timeline ───────────────────────────────────────────────────────────────────────────────────
+  /** Outcomes ride in the state row up to this size, hundreds of changes, then become a row of their own. */
+  outcomeRowBytes: 2 * KiB,
+  /** Outcomes are dropped a segment at a time: 2,000 rows are about 5 MB. */
+  outcomeRowsPerSegment: 2_000,
+  /** Segments of outcomes kept for each partition: about 80 MB, and at worst 7 million single settles. */
+  outcomeSegments: 16,
+  /** Offsets that one audit of a partition looks at: a bit of memory each. */
+  auditOffsets: 10_000_000,
+  /** Reads of the log, of up to `auditFollowers` messages each, that one audit makes to find followers. */
+  auditReads: 50,
+  auditFollowers: 1_000,
+  /** An id tells when it was made by a Worker's clock; the log goes by the object's. */
+  idClockSkewMs: 10 * second,
+
   // ── push ───────────────────────────────────────────────────────────────────────────────────────────
   /** What one dispatch carries: measured, 400 push three times as many in batches as 100, for the same writes a lease. */
   dispatchMessages: 400,

@@ -1,9 +1,13 @@
 // The calls to a subscription's object: what each takes and answers. Every call may arrive twice and changes nothing
 // the second time. Records cross packed (record-batch.ts).
 
+import type { AttemptNote, DeadLetterReason } from "./attempt";
 import type { Result } from "./errors";
 import type { SubscriptionSettings } from "./settings";
+import type { Audit, Trace, TraceCall } from "./timeline-calls";
 import type { LogRun } from "./topic-calls";
+
+export type { AttemptNote, DeadLetterReason } from "./attempt";
 
 export type SubscriptionProvision = Readonly<{
   topic: string;
@@ -55,19 +59,10 @@ export type NackCall = Readonly<{
   reason?: string;
 }>;
 
-/** One ended attempt, as a dead letter and the timeline show it. */
-export type AttemptNote = Readonly<{
-  at: number;
-  /** The endpoint's HTTP status, when it answered. */
-  status?: number;
-  error?: string;
-  latencyMs?: number;
-}>;
-
 /** How the dispatcher fared with one delivery. */
 export type DispatchOutcome = Readonly<
-  { offset: number } & (
-    | { result: "delivered" }
+  { offset: number } /** `status` is absent when it was not sent: the ledger had it as completed. */ & (
+    | { result: "delivered"; status?: number }
     /** An attempt that failed: counted, retried after the policy's backoff or `retryAfterMs`. */
     | { result: "failed"; note: AttemptNote; retryAfterMs?: number }
     /** Not sent: given back, no attempt counted, available again after `delayMs`. */
@@ -85,8 +80,6 @@ export type ReportCall = Readonly<{
   /** The endpoint answered 410: stop sending. */
   endpointGone?: boolean;
 }>;
-
-export type DeadLetterReason = "attempts-spent" | "rejected" | "expired" | "undeliverable";
 
 export type DeadLetter = Readonly<{
   offset: number;
@@ -146,5 +139,9 @@ export interface SubscriptionCalls {
   redrive(call: DeadLetterSelection): Promise<Result<{ redriven: number }>>;
   purge(call: DeadLetterSelection): Promise<Result<{ purged: number }>>;
   stats(): Promise<Result<SubscriptionStats>>;
+  /** Where the message at an offset is on its way, and why it has not arrived. */
+  trace(call: TraceCall): Promise<Result<Trace>>;
+  /** Looks at offsets from `from` on one by one, in what is stored: a bounded number a call. */
+  audit(call: { from: number }): Promise<Result<Audit>>;
   wake(): Promise<Result<null>>;
 }

@@ -57,6 +57,23 @@ export type LaneAnswer = Readonly<{ runs: readonly LogRun[]; scannedTo: number }
 
 export type Rejection = Readonly<{ id: string; messageId: string; rejectedAt: number; error: BrokerError }>;
 
+/**
+ * By place or by id. An id that no publish key knows and that tells its time, as those of the broker do, is looked for
+ * in the log from that time on, or from the offset `from` on when an earlier call came so far.
+ */
+export type FindCall = Readonly<{ offset: number } | { id: string; from?: number }>;
+
+/** What a topic's partition knows of a message. */
+export type Finding = Readonly<{
+  /** Its place; the run holds its record, and is absent when retention removed it. */
+  place?: Readonly<{ offset: number; run?: LogRun }>;
+  /** What was refused under its id after a 202. */
+  rejections: readonly Rejection[];
+  /** The part of the log that was looked through for it. */
+  searched?: Readonly<{ from: number; to: number }>;
+  head: number;
+}>;
+
 export type TopicStats = Readonly<{
   partition: number;
   earliest: number;
@@ -86,6 +103,8 @@ export interface TopicCalls {
    * the log: everything below `scannedTo` was looked at.
    */
   readLanes(call: LaneRead): Promise<Result<LaneAnswer>>;
+  /** One message by its id or its place, and what was refused under its id. */
+  find(call: FindCall): Promise<Result<Finding>>;
   rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>>;
   stats(): Promise<Result<TopicStats>>;
   /** The sweep's poke: arms what should be armed, notifies who is behind. */

@@ -72,6 +72,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "console"],
     why: "it awaits the dispatcher, and is the only one to see it fail",
   },
+  "src/subscription/timeline-desk.ts": {
+    may: ["async"],
+    why: "its audit reads the log, to tell followers, which have no rows",
+  },
   "src/subscription/waiters.ts": { may: ["async", "timer"], why: "it is the waiting of long polls" },
   "src/push/dispatcher.ts": {
     may: ["async", "console", "fetch", "platform", "timer"],

@@ -82,8 +82,8 @@ export function settleParcel(plan: Plan, parcel: readonly Item[], answer: Webhoo
     const { offset, message } = item;
     if (message.orderingKey !== undefined && broken.has(message.orderingKey)) {
       outcomes.push(behind(item));
-    } else if (isAcknowledged(item, answer)) {
-      outcomes.push({ offset, result: "delivered" });
+    } else if (answer.delivered && isAcknowledged(item, answer)) {
+      outcomes.push({ offset, result: "delivered", status: answer.status });
     } else {
       outcomes.push(failure(item, answer));
       failed.push(item);

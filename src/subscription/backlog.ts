@@ -4,9 +4,11 @@
 
 import TinyQueue from "tinyqueue";
 import { limits } from "../limits";
+import { type How, TERM_OF } from "../timeline-calls";
 import type { Delivery, Dying } from "./delivery";
 import type { Lane } from "./lane";
 import * as lanes from "./lane";
+import type { Ending } from "./outcomes";
 
 /** Deliveries leased together until one deadline. Extending a part of a lease splits it; its id stays. */
 export type Lease = { readonly id: string; deadlineAt: number; readonly offsets: Set<number> };
@@ -37,6 +39,8 @@ export type Snapshot = Readonly<{
 /** A dead letter to be kept. `parks`: it holds its lane. */
 export type Grave = Readonly<{ dying: Dying; record: Uint8Array | undefined; parks: boolean }>;
 
+type EndingDetails = Partial<Omit<Ending, "how" | "first">>;
+
 /** What has changed since it was last saved. */
 export type Changes = {
   state: boolean;
@@ -44,6 +48,8 @@ export type Changes = {
   lanes: Set<string>;
   buried: Map<number, Grave>;
   unburied: Set<number>;
+  /** What left for good, to be kept for the timeline. */
+  endings: Ending[];
 };
 
 /** Something that may be handed out from `at` on: one delivery, or what comes next of a lane. */
@@ -139,6 +145,13 @@ export class Backlog {
     if (lane) this.touch(lane);
   }
 
+  /** Offsets are done with for good: the counter of their term rises, and the timeline can tell how they ended. */
+  end(how: How, first: number, { count = 1, attempts = 0, ...more }: EndingDetails = {}): void {
+    this.counters[TERM_OF[how]] += count;
+    this.changes.endings.push({ how, first, count, attempts, ...more });
+    this.changes.state = true;
+  }
+
   /** A dying delivery is dead: it leaves with its message. `parks` holds its lane. */
   bury(dying: Dying, record: Uint8Array | undefined, parks: boolean): void {
     const lane = dying.orderingKey === undefined ? undefined : this.lane(dying.orderingKey);
@@ -151,7 +164,7 @@ export class Backlog {
   /** A dead letter leaves the dead: to wait again (`delivery`), or for good. */
   unbury(offset: number, orderingKey: string | undefined, delivery?: Delivery): void {
     this.counters.dead -= 1;
-    if (delivery === undefined) this.counters.purged += 1;
+    if (delivery === undefined) this.end("purged", offset);
     this.changes.unburied.add(offset);
     this.changes.state = true;
     if (delivery) this.put(delivery);
@@ -227,8 +240,7 @@ export class Backlog {
     const lane = [...this.lanes.values()].find(({ known }) => known[0] === offset);
     if (!lane) return;
     this.takeFollower(lane);
-    this.counters.expired += 1;
-    this.changes.state = true;
+    this.end("expired", offset);
     this.touch(lane);
   }
 
@@ -239,6 +251,7 @@ export class Backlog {
     const lost = lanes.learn(lane, offsets, scannedTo, this.counters.nextOffset);
     if (lost > 0) {
       this.followers -= lost;
+      // Which offsets they had, nobody knows any more: no outcome tells of them.
       this.counters.expired += lost;
       this.changes.lanes.add(key);
       this.changes.state = true;
@@ -305,6 +318,7 @@ function noChanges(): Changes {
     lanes: new Set(),
     buried: new Map(),
     unburied: new Set(),
+    endings: [],
   };
 }
 

@@ -61,6 +61,16 @@ export class DeadLetterStore {
     return letters;
   }
 
+  /** The offsets of the dead from `first` to `last`, rising. By primary key. */
+  *offsets(first: number, last: number): Generator<number> {
+    const cursor = this.sql.exec<{ offset: number }>(
+      "SELECT offset FROM dead_letters WHERE offset BETWEEN ?1 AND ?2 ORDER BY offset",
+      first,
+      last,
+    );
+    for (const { offset } of cursor) yield offset;
+  }
+
   /** Those of `offsets` that are dead, or the oldest `limit`: without their messages. */
   chosen(selection: { offsets: readonly number[] } | { limit: number }): BuriedRow[] {
     const columns = "offset, ordering_key, died_at, reason, detail, attempts, history, NULL AS record";

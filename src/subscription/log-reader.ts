@@ -1,11 +1,16 @@
 // Reads the log for a subscription: ahead from its next offset, and single records that wait or follow.
 // What it reads lands in the buffer; what the log no longer has is told to the backlog.
 
+import { ok, type Result } from "../errors";
 import { limits } from "../limits";
+import { unpackRecords } from "../record-batch";
 import type { TopicCalls } from "../topic-calls";
 import type { Backlog } from "./backlog";
 import type { Missing } from "./leasing";
 import type { RecordBuffer } from "./record-buffer";
+
+/** The ordering keys that one read told, by offset; undefined for a message without one. */
+export type KeysAnswer = Readonly<{ keys: ReadonlyMap<number, string | undefined>; earliest: number }>;
 
 /** What the reader needs of the subscription's own store. */
 type CarriedRecords = { carriedRecord(offset: number): Uint8Array | undefined };
@@ -67,10 +72,9 @@ export class LogReader {
   /** Retention overtook the subscription: what it never read counts as expired. */
   private skipTo(earliest: number): void {
     this.change(() => {
-      const { counters, changes } = this.backlog;
-      counters.expired += earliest - counters.nextOffset;
+      const { counters } = this.backlog;
+      this.backlog.end("expired", counters.nextOffset, { count: earliest - counters.nextOffset });
       counters.nextOffset = earliest;
-      changes.state = true;
     });
     this.buffer.restartAt(earliest);
   }
@@ -90,6 +94,17 @@ export class LogReader {
     if (!answer.ok) return missing;
     this.buffer.hold(answer.value.runs);
     return missing.filter((offset) => offset < answer.value.earliest);
+  }
+
+  /** The ordering keys of the messages at `offsets` (rising), of as many as one read brings. Nothing is held. */
+  async keysAt(offsets: readonly number[]): Promise<Result<KeysAnswer>> {
+    const answer = await this.topic.readOffsets({ offsets });
+    if (!answer.ok) return answer;
+    const { runs, earliest } = answer.value;
+    const keys = new Map(
+      runs.map(({ firstOffset, records }) => [firstOffset, unpackRecords(records)[0]?.orderingKey] as const),
+    );
+    return ok({ keys, earliest });
   }
 
   private holdCarried(offset: number): boolean {

@@ -4,8 +4,9 @@
 
 import type { SubscriptionSettings } from "../settings";
 import type { DispatchOutcome, LeaseRef, NackCall, ReportCall, SettleStatus } from "../subscription-calls";
+import type { How } from "../timeline-calls";
 import type { Backlog, Lease } from "./backlog";
-import { type Failure, giveBack, type Leased, mayAck, release } from "./delivery";
+import { type Delivery, type Failure, giveBack, type Leased, mayAck, release } from "./delivery";
 
 /** The instant and the chance of one change. `jitter` answers a fresh number in [0, 1) each time. */
 export type Moment = Readonly<{ now: number; jitter: () => number }>;
@@ -13,8 +14,9 @@ export type Moment = Readonly<{ now: number; jitter: () => number }>;
 /** Settles each delivery as done, unless its lease was lost. */
 export function ack(backlog: Backlog, refs: readonly LeaseRef[]): SettleStatus[] {
   return refs.map(({ offset, leaseId }) => {
-    if (!mayAck(backlog.deliveries.get(offset), leaseId)) return "lease-lost";
-    settle(backlog, offset);
+    const delivery = backlog.deliveries.get(offset);
+    if (!delivery || !mayAck(delivery, leaseId)) return "lease-lost";
+    settle(backlog, delivery, { how: "acked" });
     return "acked";
   });
 }
@@ -85,7 +87,7 @@ function applyOutcome(
 ): void {
   const delivery = backlog.deliveries.get(outcome.offset);
   if (outcome.result === "delivered") {
-    if (mayAck(delivery, leaseId)) settle(backlog, outcome.offset);
+    if (delivery && mayAck(delivery, leaseId)) settle(backlog, delivery, deliveredBy(outcome));
     return;
   }
   if (delivery?.state !== "leased" || delivery.leaseId !== leaseId) return;
@@ -133,9 +135,17 @@ export function leasedBy(backlog: Backlog, leaseId: string): Leased[] {
     .filter((delivery) => delivery?.state === "leased");
 }
 
-function settle(backlog: Backlog, offset: number): void {
+type Settled = Readonly<{ how: How; status?: number }>;
+
+/** An endpoint's answer has a status; what the ledger had as completed was not sent, and has none. */
+function deliveredBy({ status }: Extract<DispatchOutcome, { result: "delivered" }>): Settled {
+  return status === undefined ? { how: "already-completed" } : { how: "delivered", status };
+}
+
+function settle(backlog: Backlog, { offset, state, attempts }: Delivery, { how, ...more }: Settled): void {
   backlog.remove(offset);
-  backlog.counters.settled += 1;
+  // A late ack ends no further attempt: the deadline has ended it.
+  backlog.end(how, offset, { attempts: state === "leased" ? attempts + 1 : Math.max(attempts, 1), ...more });
 }
 
 function fail(

@@ -23,6 +23,7 @@ import type {
   SubscriptionProvision,
   SubscriptionStats,
 } from "../subscription-calls";
+import type { Audit, Trace, TraceCall } from "../timeline-calls";
 import type { TopicCalls } from "../topic-calls";
 import { Backlog, sums } from "./backlog";
 import { DeadLetterDesk } from "./dead-letter-desk";
@@ -35,6 +36,7 @@ import { PushPump } from "./push-pump";
 import { RecordBuffer } from "./record-buffer";
 import { ack, expireLeases, extend, type Moment, nack, report } from "./settling";
 import { type SubscriptionRow, SubscriptionStore } from "./subscription-store";
+import { TimelineDesk } from "./timeline-desk";
 import { Waiters } from "./waiters";
 
 /** What is in memory while the subscription exists. The store and the log can tell all of it again. */
@@ -45,6 +47,7 @@ type Loaded = {
   reader: LogReader;
   desk: LeaseDesk;
   deadLetters: DeadLetterDesk;
+  timeline: TimelineDesk;
   polls: LongPoll;
   pump: PushPump;
 };
@@ -253,6 +256,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     });
   }
 
+  async trace(call: TraceCall): Promise<Result<Trace>> {
+    return this.whenLive(({ timeline }) => ok(timeline.trace(call)));
+  }
+
+  async audit({ from }: { from: number }): Promise<Result<Audit>> {
+    return this.whenLive(({ timeline }) => timeline.audit(from));
+  }
+
   /** After a change: whoever waits looks again, the dying are buried, and what can be pushed is pushed. */
   private goOn(state: Loaded): void {
     this.waiters.wakeAll();
@@ -321,8 +332,12 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       ...{ backlog: parts.backlog, desk, store: this.store, runtime },
       change: (decide) => this.change(state, decide),
     });
+    const timeline = new TimelineDesk({
+      ...{ partition: parts.row.partition, backlog: parts.backlog, reader: parts.reader, store: this.store },
+      settings: () => state.row.settings,
+    });
     const polls = new LongPoll({ waiters: this.waiters, runtime, isLive });
-    const state: Loaded = { ...parts, desk, deadLetters, polls, pump };
+    const state: Loaded = { ...parts, desk, deadLetters, timeline, polls, pump };
     return state;
   }
 
@@ -333,7 +348,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
         const value = decide();
         state.desk.buryThoseInMemory();
         const changes = state.backlog.takeChanges();
-        this.store.save(state.backlog, changes);
+        this.store.save(state.backlog, changes, this.runtime.now());
         for (const offset of changes.deliveries) {
           if (state.backlog.deliveries.get(offset)?.state !== "leased") state.buffer.forget(offset);
         }

@@ -6,6 +6,7 @@ import { isMigrated, migrate } from "../sql/migrate";
 import type { SubscriptionProvision } from "../subscription-calls";
 import { type Backlog, type Changes, type Counters, laneRow, newCounters, type Snapshot } from "./backlog";
 import { DeadLetterStore } from "./dead-letter-store";
+import { OutcomeStore, outcomeMigration } from "./outcome-store";
 import {
   fromStoredLeases,
   type StoredLease,
@@ -29,11 +30,13 @@ const MIGRATIONS = [
        died_at INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT, attempts INTEGER NOT NULL, history TEXT NOT NULL,
        record BLOB) STRICT`,
   ],
+  outcomeMigration,
 ];
 
 export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> & Readonly<{ deleted: boolean }>;
 export class SubscriptionStore {
   readonly deadLetters: DeadLetterStore;
+  readonly outcomes: OutcomeStore;
   /** How far the log was known to reach when the state was last saved. */
   savedHead = 0;
   private readonly sql: SqlStorage;
@@ -44,6 +47,7 @@ export class SubscriptionStore {
   constructor(private readonly storage: DurableObjectStorage) {
     this.sql = storage.sql;
     this.deadLetters = new DeadLetterStore(storage.sql);
+    this.outcomes = new OutcomeStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
 
@@ -79,7 +83,7 @@ export class SubscriptionStore {
       version,
     );
     this.sql.exec(
-      "INSERT INTO state VALUES (1, ?1, ?2, '[]')",
+      "INSERT INTO state (id, known_head, counters, leases) VALUES (1, ?1, ?2, '[]')",
       startOffset,
       JSON.stringify(newCounters(startOffset)),
     );
@@ -97,6 +101,7 @@ export class SubscriptionStore {
   bury(): void {
     migrate(this.storage, MIGRATIONS);
     this.sql.exec("INSERT OR IGNORE INTO subscription VALUES (1, '{}', '{}', 0, 1)");
+    this.outcomes.bury();
     for (const table of ["state", "waiting", "lanes", "dead_letters"]) this.sql.exec(`DROP TABLE ${table}`);
     this.sql.exec("UPDATE subscription SET deleted = 1, settings = '{}' WHERE id = 1");
   }
@@ -105,10 +110,11 @@ export class SubscriptionStore {
 
   load(): Snapshot {
     const state = this.sql
-      .exec<{ known_head: number; counters: string; leases: string }>(
-        "SELECT known_head, counters, leases FROM state WHERE id = 1",
+      .exec<{ known_head: number; counters: string; leases: string; outcomes: ArrayBuffer | null }>(
+        "SELECT known_head, counters, leases, outcomes FROM state WHERE id = 1",
       )
       .one();
+    this.outcomes.load(state.outcomes);
     this.savedHead = state.known_head;
     const stored = JSON.parse(state.leases) as StoredLease[];
     const rows = this.sql
@@ -135,8 +141,8 @@ export class SubscriptionStore {
     };
   }
 
-  /** Writes just what changed. */
-  save(backlog: Backlog, changes: Changes): void {
+  /** Writes just what changed, at `now`. */
+  save(backlog: Backlog, changes: Changes, now: number): void {
     if (!changes.state) return;
     for (const [offset, grave] of changes.buried) {
       if (!changes.unburied.has(offset)) this.deadLetters.insert(offset, grave);
@@ -146,10 +152,11 @@ export class SubscriptionStore {
     this.saveDeliveries(backlog, changes.deliveries, records);
     this.saveLanes(backlog, changes.lanes);
     this.sql.exec(
-      "UPDATE state SET known_head = ?1, counters = ?2, leases = ?3 WHERE id = 1",
+      "UPDATE state SET known_head = ?1, counters = ?2, leases = ?3, outcomes = ?4 WHERE id = 1",
       backlog.knownHead,
       JSON.stringify(backlog.counters),
       JSON.stringify(toStoredLeases(backlog)),
+      this.outcomes.add(changes.endings, now),
     );
     this.savedHead = backlog.knownHead;
   }

@@ -158,12 +158,19 @@ export class TopicLog {
     });
   }
 
-  private offsetAt(time: number): number {
+  /** The offset of the first message stored at or after `time`; the head when there is none. */
+  offsetAt(time: number): number {
     for (const segment of this.of("batches")) {
       const offset = this.store.offsetAt(segment, time);
       if (offset !== undefined) return offset;
     }
     return this.head;
+  }
+
+  /** Where a client's id was first stored, as long as publish keys are kept. */
+  offsetOfId(id: string): number | undefined {
+    const [seen] = this.of("keys").flatMap((segment) => this.store.keys.seenIds(segment, [id]));
+    return seen?.offset;
   }
 
   /** Drops the segments whose every row is past its retention. */
@@ -205,7 +212,8 @@ export class TopicLog {
     return known;
   }
 
-  private *rows(from: number): Generator<LogRun> {
+  /** Rows that reach past `from`, in order, read one at a time as they are asked for. */
+  *rows(from: number): Generator<LogRun> {
     const segments = this.of("batches");
     for (const [i, segment] of segments.entries()) {
       if ((segments[i + 1]?.firstOffset ?? Number.POSITIVE_INFINITY) > from)

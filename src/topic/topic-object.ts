@@ -10,6 +10,8 @@ import type { StartAt, TopicSettings } from "../settings";
 import type {
   AppendCall,
   BatchAnswer,
+  FindCall,
+  Finding,
   LaneAnswer,
   LaneRead,
   LogRun,
@@ -19,6 +21,7 @@ import type {
   TopicProvision,
   TopicStats,
 } from "../topic-calls";
+import { findMessage } from "./message-finder";
 import { Notifier } from "./notifier";
 import { TopicLog } from "./topic-log";
 import { type TopicRow, TopicStore } from "./topic-store";
@@ -135,6 +138,13 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   async readLanes(call: LaneRead): Promise<Result<LaneAnswer>> {
     return this.whenAlive(({ log }) => ok(log.readLanes(call)));
+  }
+
+  async find(call: FindCall): Promise<Result<Finding>> {
+    return this.whenAlive(({ log }) => {
+      const rejections = "id" in call ? this.store.rejectionsOf(call.id, limits.rejectionsKept) : [];
+      return ok({ ...findMessage(log, call), rejections, head: log.head });
+    });
   }
 
   async rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>> {

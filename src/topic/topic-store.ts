@@ -207,6 +207,11 @@ export class TopicStore {
       }));
   }
 
+  /** What was refused under one id, newest last. Walks them all: there are few. */
+  rejectionsOf(messageId: string, limit: number): Rejection[] {
+    return this.rejections(0, limit).filter((rejection) => rejection.messageId === messageId);
+  }
+
   rejectionCount(): number {
     return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM rejections").one().n;
   }

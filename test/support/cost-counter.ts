@@ -26,6 +26,7 @@ const TOPIC_CALLS: Readonly<Record<keyof TopicCalls | "alarm", true>> = {
   read: true,
   readOffsets: true,
   readLanes: true,
+  find: true,
   rejections: true,
   stats: true,
   wake: true,
@@ -46,6 +47,8 @@ const SUBSCRIPTION_CALLS: Readonly<Record<keyof SubscriptionCalls | "alarm", tru
   redrive: true,
   purge: true,
   stats: true,
+  trace: true,
+  audit: true,
   wake: true,
   alarm: true,
 };

@@ -1,0 +1,12 @@
+// How one attempt to deliver ended, and why a delivery was given up, as dead letters and timelines show it.
+
+/** One ended attempt, as a dead letter and the timeline show it. */
+export type AttemptNote = Readonly<{
+  at: number;
+  /** The endpoint's HTTP status, when it answered. */
+  status?: number;
+  error?: string;
+  latencyMs?: number;
+}>;
+
+export type DeadLetterReason = "attempts-spent" | "rejected" | "expired" | "undeliverable";
