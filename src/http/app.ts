@@ -5,6 +5,7 @@ import { RegExpRouter } from "hono/router/reg-exp-router";
 import type { ZodObject } from "zod";
 import { refuse } from "../errors";
 import { type Runtime, systemRuntime } from "../runtime";
+import { auditRoutes } from "./audit-routes";
 import { deadLetterRoutes } from "./dead-letter-routes";
 import { ledgerRoutes } from "./ledger-routes";
 import { messageRoutes } from "./message-routes";
@@ -20,6 +21,7 @@ import { scheduleRoutes } from "./schedule-routes";
 import { problem } from "./schemas";
 import { strandedRoutes } from "./stranded-routes";
 import { readerRoutes, subscriptionRoutes } from "./subscription-routes";
+import { timelineRoutes } from "./timeline-routes";
 import { tokenRoutes } from "./token-routes";
 import { queueRoutes, topicRoutes } from "./topic-routes";
 
@@ -28,9 +30,11 @@ export const routes: readonly Route[] = [
   ...topicRoutes,
   ...[topicPlace, queuePlace].flatMap(publishRoutes),
   ...[topicPlace, queuePlace].flatMap(messageRoutes),
+  ...[topicPlace, queuePlace].flatMap(timelineRoutes),
   ...subscriptionRoutes,
   ...queueRoutes,
   ...[subscriptionPlace, queuePlace].flatMap(readerRoutes),
+  ...[subscriptionPlace, queuePlace].flatMap(auditRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(pullRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(deadLetterRoutes),
   inboundRoute,

@@ -17,6 +17,7 @@ import { type Publish, publishItems } from "./publish-store";
 import { readBody } from "./request-routes";
 import { type Call, type Route, route } from "./route";
 import type { Principal } from "./scope";
+import { timelinePath } from "./timeline-routes";
 
 /** What is known of a publish from its beginning: to whom, by whom, since when. */
 type Asked = Readonly<{
@@ -128,15 +129,20 @@ function answer(
   outcomes: Outcomes,
   kind: "single" | "batch",
 ): Result<never> | Response {
-  const response = respond(publish, outcomes, kind);
+  const response = respond(asked.topic, publish, outcomes, kind);
   logPublish(asked, publish.items, response.status);
   return response;
 }
 
-function respond({ items, atomic, wait }: Publish, outcomes: Outcomes, kind: "single" | "batch"): Response {
+function respond(
+  topic: TopicEntry,
+  { items, atomic, wait }: Publish,
+  outcomes: Outcomes,
+  kind: "single" | "batch",
+): Response {
   const [first] = outcomes.values();
   if (kind === "single" && first?.status === "refused") return problemResponse(first.error);
-  const messages = itemResults(items, outcomes);
+  const messages = itemResults(items, outcomes, (at) => timelinePath(topic, at));
   const status = statusOf(outcomes);
   if (status === "refused") return problemResponse(refusalOf(outcomes, atomic), { messages });
   const headers = wait ? { "preference-applied": "wait" } : {};

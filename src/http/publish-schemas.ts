@@ -62,6 +62,10 @@ const stored = z
           .boolean()
           .optional()
           .meta({ description: "It met its first publish, which has this place." }),
+        timeline: z
+          .string()
+          .optional()
+          .meta({ description: "Of a duplicate: the path of the first publish and its timeline." }),
         error: problem.optional(),
       }),
     ),

@@ -120,10 +120,14 @@ export function refuseTogether(items: readonly Result<Draft>[]): Outcomes | unde
 
 export type ItemResult = Readonly<Record<string, unknown>>;
 
-/** One result per message: its id where it has one, and its place, or its problem. */
+/**
+ * One result per message: its id where it has one, and its place, or its problem. A duplicate has the path of the
+ * timeline of its first publish, as `timelineOf` says it.
+ */
 export function itemResults(
   items: readonly Result<Draft>[],
   outcomes: ReadonlyMap<number, Outcome>,
+  timelineOf?: (place: Readonly<{ partition: number; offset: number }>) => string,
 ): readonly ItemResult[] {
   return items.map((item, index) => {
     const outcome = outcomes.get(index);
@@ -131,7 +135,8 @@ export function itemResults(
     if (!outcome || outcome.status === "accepted") return id;
     if (outcome.status === "refused") return { ...id, error: problemOf(outcome.error) };
     const { partition, offset, duplicate } = outcome;
-    return { ...id, partition, offset, duplicate };
+    const link = duplicate && timelineOf ? { timeline: timelineOf({ partition, offset }) } : {};
+    return { ...id, partition, offset, duplicate, ...link };
   });
 }
 

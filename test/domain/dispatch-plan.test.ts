@@ -85,7 +85,7 @@ describe("the end of a parcel", () => {
     expect(settleParcel(plan, parcel, answer).outcomes).toEqual([
       { offset: 1, result: "failed", note: { at: 1, status: 200, latencyMs: 2, error: "no stock" } },
       { offset: 2, ...behind },
-      { offset: 3, result: "delivered" },
+      { offset: 3, result: "delivered", status: 200 },
       { offset: 4, ...behind },
     ]);
   });

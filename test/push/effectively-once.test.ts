@@ -38,7 +38,7 @@ describe("a message under effectively-once", () => {
     await world.dispatch(one);
     expect(ids(world)).toEqual(["m0"]);
     expect(world.reports.map(({ outcomes }) => outcomes)).toEqual([
-      [{ offset: 0, result: "delivered" }],
+      [{ offset: 0, result: "delivered", status: 204 }],
       [{ offset: 0, result: "delivered" }],
     ]);
   });

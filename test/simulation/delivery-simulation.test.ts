@@ -237,6 +237,8 @@ class World {
     expect(s.settled).toBe(this.witness.count("acked"));
     expect(s.purged).toBe(this.witness.count("purged"));
     expect(s.dead).toBe(this.witness.count("dead"));
+    const { breach, auditedFrom, auditedTo } = value(await this.subscription.audit({ from: 0 }));
+    expect([breach, auditedFrom, auditedTo], "the audit").toEqual([undefined, s.startOffset, s.nextOffset]);
   }
 
   /** Lets time pass and consumes until nothing is left: every message must come to its end. */
