@@ -139,8 +139,8 @@ export interface SubscriptionCalls {
   redrive(call: DeadLetterSelection): Promise<Result<{ redriven: number }>>;
   purge(call: DeadLetterSelection): Promise<Result<{ purged: number }>>;
   stats(): Promise<Result<SubscriptionStats>>;
-  /** Where the message at an offset is on its way, and why it has not arrived. */
-  trace(call: TraceCall): Promise<Result<Trace>>;
+  /** Where the message at an offset is, and why it has not arrived. (A method called `trace` is never served over RPC.) */
+  whereabouts(call: TraceCall): Promise<Result<Trace>>;
   /** Looks at offsets from `from` on one by one, in what is stored: a bounded number a call. */
   audit(call: { from: number }): Promise<Result<Audit>>;
   wake(): Promise<Result<null>>;

@@ -1,4 +1,4 @@
-// Where a message is on its way to one subscription, and the proof that none is lost: what the calls `trace` and
+// Where a message is on its way to one subscription, and the proof that none is lost: what the calls `whereabouts` and
 // `audit` of a subscription's object take and answer.
 
 import type { AttemptNote, DeadLetterReason } from "./attempt";

@@ -100,7 +100,7 @@ export async function traceAll(
 
 async function traceOne(broker: Broker, entry: SubscriptionEntry, partition: number, call: TraceCall) {
   try {
-    const trace = await subscriptionAt(broker, entry, partition).trace(call);
+    const trace = await subscriptionAt(broker, entry, partition).whereabouts(call);
     return trace.ok ? showTrace(trace.value) : { error: problemOf(trace.error) };
   } catch (fault) {
     return { error: problemOf(refusalOfFault(fault)) };

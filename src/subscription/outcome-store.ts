@@ -26,13 +26,24 @@ export const outcomeMigration = [
 
 const NONE = new Uint8Array();
 
+/** How much is kept: a test has less of it. */
+export type OutcomeBounds = Readonly<{ rowBytes: number; rowsPerSegment: number; segments: number }>;
+const BOUNDS: OutcomeBounds = {
+  rowBytes: limits.outcomeRowBytes,
+  rowsPerSegment: limits.outcomeRowsPerSegment,
+  segments: limits.outcomeSegments,
+};
+
 export class OutcomeStore {
   /** Those that ride in the state row. */
   private recent: Uint8Array = NONE;
   private segments: number[] = [];
   private rowsInNewest = 0;
 
-  constructor(private readonly sql: SqlStorage) {}
+  constructor(
+    private readonly sql: SqlStorage,
+    private readonly bounds: OutcomeBounds = BOUNDS,
+  ) {}
 
   /** Starts from what is stored; `recent` is what the state row carries. */
   load(recent: ArrayBuffer | null): void {
@@ -48,7 +59,7 @@ export class OutcomeStore {
   /** Keeps what a change ended at `at`. Answers what the state row is to carry from now on. */
   add(endings: readonly Ending[], at: number): Uint8Array {
     if (endings.length > 0) this.recent = appendOutcomes(this.recent, gather(endings, at));
-    if (this.recent.byteLength >= limits.outcomeRowBytes) this.spill();
+    if (this.recent.byteLength >= this.bounds.rowBytes) this.spill();
     return this.recent;
   }
 
@@ -107,7 +118,7 @@ export class OutcomeStore {
   /** The segment that is written to: the newest, or a new one once that is full. */
   private openSegment(): number {
     const newest = this.segments.at(-1);
-    if (newest !== undefined && this.rowsInNewest < limits.outcomeRowsPerSegment) return newest;
+    if (newest !== undefined && this.rowsInNewest < this.bounds.rowsPerSegment) return newest;
     const number = (newest ?? 0) + 1;
     // The offsets stand before the outcomes: a walk over them reads no more than the row's beginning.
     this.sql.exec(`CREATE TABLE outcomes_${number} (number INTEGER PRIMARY KEY, first_offset INTEGER NOT NULL,
@@ -115,7 +126,7 @@ export class OutcomeStore {
     this.sql.exec("INSERT INTO outcome_segments VALUES (?1)", number);
     this.segments.push(number);
     this.rowsInNewest = 0;
-    while (this.segments.length > limits.outcomeSegments) this.dropOldest();
+    while (this.segments.length > this.bounds.segments) this.dropOldest();
     return number;
   }
 

@@ -256,7 +256,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     });
   }
 
-  async trace(call: TraceCall): Promise<Result<Trace>> {
+  async whereabouts(call: TraceCall): Promise<Result<Trace>> {
     return this.whenLive(({ timeline }) => ok(timeline.trace(call)));
   }
 

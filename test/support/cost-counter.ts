@@ -47,7 +47,7 @@ const SUBSCRIPTION_CALLS: Readonly<Record<keyof SubscriptionCalls | "alarm", tru
   redrive: true,
   purge: true,
   stats: true,
-  trace: true,
+  whereabouts: true,
   audit: true,
   wake: true,
   alarm: true,
