@@ -1,7 +1,7 @@
 // Clause 2: the same id with the same content is stored once.
 
 import { expect, test } from "vitest";
-import { codeOf, type Delivered, type Problem } from "../support/contract-client";
+import { codeOf, type Delivered, type Problem, type Published } from "../support/contract-client";
 import { ids } from "../support/contract-scenes";
 import { brokerUnderTest } from "../support/contract-target";
 
@@ -18,7 +18,9 @@ test("clause 2: the same id with the same content is stored once and answers its
   const first = await publish();
   const second = await publish();
   expect(second.status).toBe(201);
-  expect(second.body.messages).toEqual([{ ...first.body.messages[0], duplicate: true }]);
+  const [{ partition, offset }] = first.body.messages as [Published];
+  const timeline = `${topic.path}/messages/${partition}.${offset}`;
+  expect(second.body.messages).toEqual([{ ...first.body.messages[0], duplicate: true, timeline }]);
   expect(ids(await (await topic.subscribe()).pullAll(1))).toEqual(["payment-1"]);
 });
 

@@ -137,7 +137,10 @@ describe("publishing", () => {
     const send = () =>
       api.send<{ messages: Published[] }>("POST", `/v1/in/${token}`, { token: null, body, headers });
     expect((await send()).body.messages).toEqual([{ id: "d-1", partition: 0, offset: 0, duplicate: false }]);
-    expect((await send()).body.messages).toEqual([{ id: "d-1", partition: 0, offset: 0, duplicate: true }]);
+    const timeline = `/v1/topics/${name}/messages/0.0`;
+    expect((await send()).body.messages).toEqual([
+      { id: "d-1", partition: 0, offset: 0, duplicate: true, timeline },
+    ]);
     const page = await api.call<{ messages: object[] }>("GET", `/v1/topics/${name}/messages`);
     expect(page.messages).toMatchObject([
       {
