@@ -192,21 +192,3 @@ describe("clause 21", () => {
     expect(body.detail).toContain("202");
   });
 });
-
-describe("clause 2", () => {
-  test("clause 2: a duplicate links to the timeline of its first publish", async () => {
-    for (const at of [await broker.topic({ partitions: 2 }), await broker.queue()]) {
-      const [first] = await at.publish({ id: "order-1", data: "x" });
-      expect(first).not.toHaveProperty("timeline");
-      const [again, other] = (await at.publish(
-        { id: "order-1", data: "x" },
-        { id: "order-2", data: "y" },
-      )) as {
-        timeline?: string;
-      }[];
-      expect(again?.timeline).toBe(`${at.path}/messages/${first?.partition}.${first?.offset}`);
-      expect(other).not.toHaveProperty("timeline");
-      expect(await broker.call("GET", again?.timeline ?? "")).toMatchObject({ message: { id: "order-1" } });
-    }
-  });
-});
