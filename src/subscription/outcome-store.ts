@@ -67,6 +67,7 @@ export class OutcomeStore {
   forgetAll(): void {
     for (const number of this.segments) this.dropSegment(number);
     this.sql.exec("DELETE FROM outcomes_kept");
+    this.sql.exec("UPDATE state SET outcomes = NULL WHERE id = 1");
     this.segments = [];
     this.rowsInNewest = 0;
     this.recent = NONE;

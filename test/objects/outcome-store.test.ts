@@ -74,8 +74,9 @@ test("past the bound the oldest segment goes, and it is known from where on all 
 test("a new epoch forgets them all, and keeps what it ends itself", async () => {
   await withSql((sql) => {
     const store = migrated(sql);
-    settle(store, 100);
+    sql.exec("INSERT INTO state VALUES (1, 0, '{}', '[]', ?1)", settle(store, 100));
     store.forgetAll();
+    expect(sql.exec("SELECT outcomes FROM state").one()).toEqual({ outcomes: null });
     expect([...store.between(0, Number.MAX_SAFE_INTEGER)]).toEqual([]);
     expect(store.keptFrom()).toBe(0);
     settle(store, 100);

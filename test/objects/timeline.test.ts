@@ -3,6 +3,7 @@
 
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
+import { limits } from "../../src/limits";
 import type { SubscriptionCalls } from "../../src/subscription-calls";
 import { message, newSubscription, newTopic, refs, useRuntime, value } from "../support/objects";
 
@@ -226,6 +227,18 @@ describe("an audit", () => {
       found: { settled: 0, waiting: 1, leased: 1 },
     });
     expect(value(await subscription.audit({ from: 99 }))).toMatchObject({ auditedFrom: 6, auditedTo: 6 });
+  });
+
+  test("finds more followers than one read of the log brings", async () => {
+    const topic = await newTopic();
+    const { subscription, pull } = await newSubscription(topic);
+    const followers = limits.auditFollowers + 200;
+    await topic.publish(...Array.from({ length: 1 + followers }, (_, i) => keyed(`k${i}`)), "free");
+    await pull(1);
+    await pull(1);
+    const { holds, auditedTo, found } = await audit(subscription);
+    expect([holds, auditedTo, found.leased, found.waiting]).toEqual([true, followers + 2, 2, followers]);
+    expect(await whereIs(subscription, followers, "k")).toMatchObject({ state: "blocked" });
   });
 
   test("tells what retention overtook from what was lost", async () => {
