@@ -103,6 +103,8 @@ export const limits = {
   /** The dying whose messages one read of the log brings. */
   buriedPerRead: 100,
   deadLettersPerCall: 1_000,
+  /** Answers of seeks that are remembered, so that one that comes twice moves nothing the second time. */
+  seeksKept: 100,
 
   // ── push ───────────────────────────────────────────────────────────────────────────────────────────
   /** What one dispatch carries: measured, 400 push three times as many in batches as 100, for the same writes a lease. */

@@ -12,6 +12,7 @@ import type {
   BatchAnswer,
   LaneAnswer,
   LaneRead,
+  LogPlace,
   LogRun,
   ReadAnswer,
   Rejection,
@@ -135,6 +136,10 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   async readLanes(call: LaneRead): Promise<Result<LaneAnswer>> {
     return this.whenAlive(({ log }) => ok(log.readLanes(call)));
+  }
+
+  async locate({ time }: { time?: number }): Promise<Result<LogPlace>> {
+    return this.whenAlive(({ log }) => ok(log.locate(time)));
   }
 
   async rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>> {
