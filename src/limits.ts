@@ -64,6 +64,8 @@ export const limits = {
   keySegmentsPerRetention: 4,
   rejectionsKept: 1_000,
   subscriptionsPerTopic: 1_000,
+  /** Names to go back to; of 64 partitions each is about 1 kB. */
+  snapshotsPerSubscription: 100,
 
   // ── a subscription ─────────────────────────────────────────────────────────────────────────────────
   pullMessages: 1_000,
