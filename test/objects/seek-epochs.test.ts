@@ -12,6 +12,7 @@ import {
   newSubscription,
   newTopic,
   refs,
+  useRuntime,
   value,
 } from "../support/objects";
 
@@ -302,6 +303,48 @@ describe("dead letters of before", () => {
     expect(await stats(subscription)).toMatchObject({ readmitted: 1, formerDead: 0 });
     expect(await conservation(subscription)).toBe(0);
     expect(idsOf(await pull()).sort()).toEqual(["ahead", "settled", "waiting"]);
+  });
+});
+
+describe("retention", () => {
+  /** Two messages that retention has removed, and two that came after. */
+  async function overtaken() {
+    const topic = await newTopic({ retentionMs: 60_000 });
+    const reader = await newSubscription(topic);
+    await useRuntime(topic.topic, reader.clock);
+    await topic.publish("a", "b");
+    const removeThem = async () => {
+      reader.clock.advance(120_000);
+      await topic.publish("c", "d");
+    };
+    return { ...topic, ...reader, removeThem };
+  }
+
+  test("what it has overtaken is not sought: the earliest is next, and the answer says so", async () => {
+    const { subscription, pull, removeThem } = await overtaken();
+    value(await subscription.ack({ refs: refs(await pull()) }));
+    await removeThem();
+    const sought = await seek(subscription, { at: "offset", offset: 0 });
+    expect(sought).toMatchObject({ fromOffset: 2, toOffset: 2, overtaken: 2, again: 0 });
+    expect(idsOf(await pull())).toEqual(["c", "d"]);
+    expect(await conservation(subscription)).toBe(0);
+  });
+
+  test("a dead letter whose message this epoch will not meet any more is redriven, not superseded", async () => {
+    const { subscription, pull, removeThem } = await overtaken();
+    await kill(subscription, await pull(1));
+    await seek(subscription, earliest);
+    await removeThem();
+    expect(value(await subscription.redrive({ all: true, limit: 10 }))).toEqual({
+      redriven: 1,
+      superseded: 0,
+    });
+    const lease = await pull();
+    expect(idsOf(lease)).toContain("a");
+    value(await subscription.ack({ refs: refs(lease) }));
+    value(await subscription.ack({ refs: refs(await pull()) }));
+    expect(await stats(subscription)).toMatchObject({ settled: 3, expired: 2, readmitted: 1, formerDead: 0 });
+    expect(await conservation(subscription)).toBe(0);
   });
 });
 
