@@ -133,3 +133,23 @@ test("a crash before the answer changes nothing for whoever asks again", async (
   expect(await seek({ at: "offset", offset: 1 }, "s")).toEqual(first);
   expect(value(await subscription.stats())).toMatchObject({ epoch: 1, leased: 3 });
 });
+
+test("a call that waited while the subscription was moved writes nothing of the epoch before", async () => {
+  const { subscription, hold, pull, seek, crash, idle } = await world();
+  const lease = await pull("before", 1);
+  const refs = lease.deliveries.map(({ offset }) => ({ offset, leaseId: "before" }));
+  value(await subscription.nack({ refs, deadLetter: true }));
+  await seek({ at: "earliest" }, "one");
+  const release = hold("locate");
+  const seeking = seek({ at: "latest" }, "two");
+  const redriving = subscription.redrive({ all: true, limit: 10 });
+  release();
+  await seeking;
+  expect(value(await redriving)).toEqual({ redriven: 1, superseded: 0 });
+  await idle();
+  crash();
+  expect(value(await subscription.stats())).toMatchObject({
+    ...{ epoch: 2, startOffset: 4, nextOffset: 4, readmitted: 1, waiting: 1, formerDead: 0 },
+  });
+  expect(idsOf(await pull("after"))).toEqual(["a"]);
+});
