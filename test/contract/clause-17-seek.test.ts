@@ -2,14 +2,13 @@
 
 import { describe, expect, test } from "vitest";
 import { codeOf, type PartitionStats, type Problem, type Subscription } from "../support/contract-client";
-import type { Hook } from "../support/contract-receiver";
+import { idOf } from "../support/contract-scenes";
 import { brokerUnderTest } from "../support/contract-target";
 
 const broker = await brokerUnderTest();
 const EAGER = { retry: { minDelayMs: 0, maxDelayMs: 0 } };
 const ids = (messages: readonly { id: string }[]) => messages.map(({ id }) => id);
 const named = (...names: string[]) => names.map((id) => ({ id, data: id }));
-const idOf = ({ headers }: Hook) => headers.get("webhook-id");
 
 type Sought = Readonly<{
   dryRun: boolean;
