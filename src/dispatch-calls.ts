@@ -9,6 +9,8 @@ export type DispatchCall = Readonly<{
   /** The subscription's generation: with `partition`, the object to report to. */
   generation: string;
   partition: number;
+  /** Which processing of the log this is: completed work of another replay does not count. */
+  replay: number;
   settings: SubscriptionSettings;
   lease: LeaseAnswer;
 }>;

@@ -15,6 +15,7 @@ export type ErrorCode =
   | "subscription-not-found"
   | "message-not-found"
   | "dead-letter-not-found"
+  | "snapshot-not-found"
   | "token-not-found"
   | "stranded-not-found"
   | "schedule-not-found"

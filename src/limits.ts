@@ -64,6 +64,8 @@ export const limits = {
   keySegmentsPerRetention: 4,
   rejectionsKept: 1_000,
   subscriptionsPerTopic: 1_000,
+  /** Names to go back to; of 64 partitions each is about 1 kB. */
+  snapshotsPerSubscription: 100,
 
   // ── a subscription ─────────────────────────────────────────────────────────────────────────────────
   pullMessages: 1_000,
@@ -103,6 +105,8 @@ export const limits = {
   /** The dying whose messages one read of the log brings. */
   buriedPerRead: 100,
   deadLettersPerCall: 1_000,
+  /** Answers of seeks that are remembered, so that one that comes twice moves nothing the second time. */
+  seeksKept: 100,
 
   // ── the timeline ───────────────────────────────────────────────────────────────────────────────────
   /** Outcomes ride in the state row up to this size, hundreds of changes, then become a row of their own. */

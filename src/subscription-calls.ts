@@ -82,6 +82,8 @@ export type ReportCall = Readonly<{
 }>;
 
 export type DeadLetter = Readonly<{
+  /** The epoch in which it died: a seek begins another, and leaves dead letters where they are. */
+  epoch: number;
   offset: number;
   diedAt: number;
   reason: DeadLetterReason;
@@ -93,14 +95,60 @@ export type DeadLetter = Readonly<{
   record?: Uint8Array;
 }>;
 
-export type DeadLetterSelection = Readonly<{ offsets: readonly number[] } | { all: true; limit: number }>;
+/** Some of one epoch, which is the first unless it is said; or the oldest of all. */
+export type DeadLetterSelection = Readonly<
+  { offsets: readonly number[]; epoch?: number } | { all: true; limit: number }
+>;
 
-/** The conservation law: nextOffset - startOffset = settled + filtered + expired + dead + purged + moved + leased + waiting. */
+/** Where a partition of a subscription is moved to. */
+export type SeekPoint = Readonly<
+  { at: "earliest" } | { at: "latest" } | { at: "time"; time: number } | { at: "offset"; offset: number }
+>;
+
+export type SeekCall = Readonly<{
+  /** Made by the caller; repeating it returns the first answer and moves nothing. */
+  seekId: string;
+  to: SeekPoint;
+  /** Completed work is to be processed again: a new replay, of which the ledger knows nothing yet. */
+  reprocess: boolean;
+  /** Counts what would happen, and changes nothing. */
+  dryRun: boolean;
+}>;
+
+/** What a seek did to one partition, or would do. */
+export type SeekAnswer = Readonly<{
+  partition: number;
+  /** The epoch that begins. */
+  epoch: number;
+  fromOffset: number;
+  toOffset: number;
+  /** Offsets taken before that will be taken again. */
+  again: number;
+  /** Offsets never taken, and now passed over. */
+  skipped: number;
+  /** What was in hand and no longer is: from `toOffset` on it is taken again, before that it is given up. */
+  voided: Readonly<{ leased: number; waiting: number }>;
+  /** Offsets that were asked for and that retention has removed. */
+  overtaken: number;
+  /** Whether completed work is processed again. */
+  reprocesses: boolean;
+}>;
+
+/**
+ * The conservation law, in each epoch:
+ * nextOffset - startOffset + readmitted = settled + filtered + expired + dead + purged + moved + leased + waiting.
+ */
 export type SubscriptionStats = Readonly<{
   partition: number;
+  /** Rises by one with every seek; all other counters begin anew with it. */
+  epoch: number;
+  /** Rises with every seek that has completed work processed again. */
+  replay: number;
   startOffset: number;
   nextOffset: number;
   head: number;
+  /** Dead letters of earlier epochs that were redriven into this one. */
+  readmitted: number;
   settled: number;
   filtered: number;
   expired: number;
@@ -109,6 +157,8 @@ export type SubscriptionStats = Readonly<{
   moved: number;
   leased: number;
   waiting: number;
+  /** Dead letters of earlier epochs; no term of the law. */
+  formerDead: number;
   /** Of `waiting`: followers behind a lane. */
   followers: number;
   blockedLanes: number;
@@ -134,10 +184,15 @@ export interface SubscriptionCalls {
     ackDeadlineMs: number;
   }): Promise<Result<readonly SettleStatus[]>>;
   report(call: ReportCall): Promise<Result<null>>;
-  /** Dead letters with `offset` > `after`, oldest first. */
-  deadLetters(call: { after: number; limit: number }): Promise<Result<readonly DeadLetter[]>>;
-  redrive(call: DeadLetterSelection): Promise<Result<{ redriven: number }>>;
+  /** Dead letters past offset `after` of `epoch`, the first unless it is said; by epoch, then by offset. */
+  deadLetters(call: { after: number; epoch?: number; limit: number }): Promise<Result<readonly DeadLetter[]>>;
+  /** `superseded`: of an earlier epoch, and the present one delivers the message by itself. They are taken out. */
+  redrive(call: DeadLetterSelection): Promise<Result<{ redriven: number; superseded: number }>>;
   purge(call: DeadLetterSelection): Promise<Result<{ purged: number }>>;
+  /** Begins another epoch at another place of the log: leases are void, and what waits is dropped. */
+  seek(call: SeekCall): Promise<Result<SeekAnswer>>;
+  /** The lowest offset that is not settled: from here on, nothing is missed. */
+  position(): Promise<Result<{ openFrom: number }>>;
   stats(): Promise<Result<SubscriptionStats>>;
   /** Where the message at an offset is, and why it has not arrived. (A method called `trace` is never served over RPC.) */
   whereabouts(call: TraceCall): Promise<Result<Trace>>;

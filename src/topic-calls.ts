@@ -48,6 +48,13 @@ export type ReadAnswer = Readonly<{
   head: number;
 }>;
 
+export type LogPlace = Readonly<{
+  earliest: number;
+  head: number;
+  /** Of the first message stored at the time asked for, or later; the head when there is none. */
+  atTime?: number;
+}>;
+
 export type LaneRead = Readonly<{
   lanes: readonly { key: string; from: number }[];
   to: number;
@@ -105,6 +112,8 @@ export interface TopicCalls {
   readLanes(call: LaneRead): Promise<Result<LaneAnswer>>;
   /** One message by its id or its place, and what was refused under its id. */
   find(call: FindCall): Promise<Result<Finding>>;
+  /** Where the log begins and ends, and the first offset stored at `time` or later. */
+  locate(call: { time?: number }): Promise<Result<LogPlace>>;
   rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>>;
   stats(): Promise<Result<TopicStats>>;
   /** The sweep's poke: arms what should be armed, notifies who is behind. */

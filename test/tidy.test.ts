@@ -68,6 +68,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it awaits the topic's object, and decides nothing",
   },
+  "src/subscription/seek-desk.ts": {
+    may: ["async"],
+    why: "it asks the log where a place lies before it moves there",
+  },
   "src/subscription/push-pump.ts": {
     may: ["async", "console"],
     why: "it awaits the dispatcher, and is the only one to see it fail",

@@ -2,7 +2,7 @@
 // migrations/catalog is generated from this file (`npm run migrations -- --name what_changed`), never edited.
 
 import { sql } from "drizzle-orm";
-import { blob, index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
 import type { EntryState, TopicKind } from "./catalog-entry";
 import type { PausedReason, RunOutcome } from "./schedule";
@@ -57,6 +57,21 @@ export const subscriptions = sqliteTable(
     uniqueIndex("subscriptions_by_name").on(table.topicGeneration, table.name),
     index("subscriptions_unsettled").on(table.triedAt).where(unsettled),
   ],
+);
+
+/** Positions of subscriptions, by name. They go with their subscription. */
+export const snapshots = sqliteTable(
+  "snapshots",
+  {
+    subscription: text("subscription")
+      .notNull()
+      .references(() => subscriptions.generation, { onDelete: "cascade" }),
+    name: text("name").notNull(),
+    /** By partition: the lowest offset that was not settled. */
+    offsets: text("offsets", { mode: "json" }).$type<Readonly<Record<string, number>>>().notNull(),
+    createdAt: integer("created_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.subscription, table.name] })],
 );
 
 export const tokens = sqliteTable(

@@ -19,6 +19,8 @@ import { type HonoEnv, refusalOfFault, serve } from "./request-routes";
 import type { Route } from "./route";
 import { scheduleRoutes } from "./schedule-routes";
 import { problem } from "./schemas";
+import { seekRoutes } from "./seek-routes";
+import { snapshotRoutes } from "./snapshot-routes";
 import { strandedRoutes } from "./stranded-routes";
 import { readerRoutes, subscriptionRoutes } from "./subscription-routes";
 import { timelineRoutes } from "./timeline-routes";
@@ -35,6 +37,8 @@ export const routes: readonly Route[] = [
   ...queueRoutes,
   ...[subscriptionPlace, queuePlace].flatMap(readerRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(auditRoutes),
+  ...[subscriptionPlace, queuePlace].flatMap(seekRoutes),
+  ...[subscriptionPlace, queuePlace].flatMap(snapshotRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(pullRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(deadLetterRoutes),
   inboundRoute,

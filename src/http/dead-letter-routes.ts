@@ -7,25 +7,28 @@ import { messageJson } from "../message-json";
 import { unpackRecords } from "../record-batch";
 import type { DeadLetter, DeadLetterSelection, SubscriptionCalls } from "../subscription-calls";
 import type { Broker } from "./broker";
-import { everyPartition, nextOf, placeAfter, subscriptionAt, walk } from "./partition-routes";
+import { everyPartition, parseAfter, subscriptionAt, walkBy } from "./partition-routes";
 import { type Found, type PathParams, type SubscriptionPlace, withFresh } from "./place-routes";
 import { type Route, reply, route } from "./route";
 import {
   instant,
+  type LetterPlace,
+  letterPlace,
+  letterText,
   listOf,
   messageFields,
-  type Place,
   page,
-  place,
-  placeText,
   type Selection,
   selection,
 } from "./schemas";
 
 const deadLetter = z
   .object({
-    id: z.string().meta({ description: "`{partition}.{offset}`" }),
+    id: z.string().meta({ description: "`{partition}.{epoch}.{offset}`" }),
     partition: z.int(),
+    epoch: z
+      .int()
+      .meta({ description: "Dead letters of an earlier epoch than the stats show are of before a seek." }),
     offset: z.int(),
     diedAt: instant,
     reason: z.enum(["attempts-spent", "rejected", "expired", "undeliverable"]),
@@ -47,11 +50,12 @@ const deadLetter = z
   })
   .meta({ id: "DeadLetter" });
 
-const counted = (verb: string) => ({
+const counted = (verb: string, others: Readonly<Record<string, ZodType>> = {}) => ({
   200: {
     description: `How many were ${verb}; one that is not there any more is not counted.`,
     schema: z.object({
       [verb]: z.int(),
+      ...others,
       more: z.boolean().meta({ description: "Some are left: ask again." }),
     }),
   },
@@ -60,7 +64,7 @@ const counted = (verb: string) => ({
 /** The routes of dead letters. */
 export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace): readonly Route[] {
   const path = `${base}/dead-letters`;
-  const one = params.extend({ id: place }) as unknown as ZodType<PathParams & { id: Place }>;
+  const one = params.extend({ id: letterPlace }) as unknown as ZodType<PathParams & { id: LetterPlace }>;
   return [
     route({
       ...{ method: "get", path, tag, access: ["consume", "manage"] },
@@ -69,26 +73,28 @@ export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace)
       query: page,
       answers: { 200: { description: "A page of dead letters.", schema: listOf("deadLetters", deadLetter) } },
       handle: async ({ broker, params: names, query }) => {
-        const begin = placeAfter(query.after);
+        const begin = parseAfter<LetterPlace>(letterPlace, query.after);
         if (!begin.ok) return begin;
         const walked = await withFresh(
           broker,
           () => find(broker, names),
           ({ topic, subscription }) =>
-            walk<DeadLetter>({
+            walkBy<DeadLetter, LetterRef>({
               partitions: topic.partitions,
               after: begin.value,
               limit: query.limit,
               maxBytes: limits.readBytes,
               bytesOf: ({ record }) => record?.byteLength ?? 0,
-              offsetOf: ({ offset }) => offset,
-              ask: (partition, after, limit) =>
-                subscriptionAt(broker, subscription, partition).deadLetters({ after, limit }),
+              begin: { epoch: 0, offset: -1 },
+              placeOf: ({ epoch, offset }) => ({ epoch, offset }),
+              ask: (partition, { epoch, offset: after }, limit) =>
+                subscriptionAt(broker, subscription, partition).deadLetters({ epoch, after, limit }),
             }),
         );
         if (!walked.ok) return walked;
         const deadLetters = walked.value.items.map(({ partition, item }) => show(partition, item));
-        return reply(200, { deadLetters, next: nextOf(walked.value.next) });
+        const { next } = walked.value;
+        return reply(200, { deadLetters, next: next && letterText(next) });
       },
     }),
     route({
@@ -97,19 +103,21 @@ export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace)
       params: one,
       answers: { 200: { description: "The dead letter.", schema: deadLetter } },
       handle: async ({ broker, params: { id, ...names } }) => {
-        const { partition, offset } = id;
+        const { partition, epoch, offset } = id;
         const found = await withFresh(
           broker,
           () => find(broker, names),
           async ({ topic, subscription }) =>
             partition < topic.partitions
-              ? subscriptionAt(broker, subscription, partition).deadLetters({ after: offset - 1, limit: 1 })
+              ? subscriptionAt(broker, subscription, partition).deadLetters({
+                  ...{ epoch, after: offset - 1, limit: 1 },
+                })
               : ok([]),
         );
         if (!found.ok) return found;
-        const letter = found.value.find((each) => each.offset === offset);
+        const letter = found.value.find((each) => each.epoch === epoch && each.offset === offset);
         if (letter) return reply(200, show(partition, letter));
-        return refuse("dead-letter-not-found", `There is no dead letter ${placeText(id)}.`);
+        return refuse("dead-letter-not-found", `There is no dead letter ${letterText(id)}.`);
       },
     }),
     route({
@@ -117,7 +125,13 @@ export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace)
       summary: "Send dead letters round again",
       params,
       body: selection,
-      answers: counted("redriven"),
+      description:
+        "What died in an earlier epoch goes round outside its lane, unless this epoch delivers it anyway: then it is `superseded`.",
+      answers: counted("redriven", {
+        superseded: z
+          .int()
+          .meta({ description: "Of before a seek, delivered by the present epoch anyway, and taken out." }),
+      }),
       handle: async ({ broker, params: names, body }) => {
         const done = await withFresh(
           broker,
@@ -125,10 +139,14 @@ export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace)
           (found) =>
             selectAll(broker, found, body, async (partition, chosen) => {
               const answer = await partition.redrive(chosen);
-              return answer.ok ? ok(answer.value.redriven) : answer;
+              if (!answer.ok) return answer;
+              const { redriven, superseded } = answer.value;
+              return ok({ taken: redriven + superseded, superseded });
             }),
         );
-        return done.ok ? reply(200, { redriven: done.value.count, more: done.value.more }) : done;
+        if (!done.ok) return done;
+        const { taken, superseded, more } = done.value;
+        return reply(200, { redriven: taken - superseded, superseded, more });
       },
     }),
     route({
@@ -144,17 +162,20 @@ export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace)
           (found) =>
             selectAll(broker, found, body, async (partition, chosen) => {
               const answer = await partition.purge(chosen);
-              return answer.ok ? ok(answer.value.purged) : answer;
+              return answer.ok ? ok({ taken: answer.value.purged, superseded: 0 }) : answer;
             }),
         );
-        return done.ok ? reply(200, { purged: done.value.count, more: done.value.more }) : done;
+        return done.ok ? reply(200, { purged: done.value.taken, more: done.value.more }) : done;
       },
     }),
   ];
 }
 
-type Count = Readonly<{ count: number; more: boolean }>;
-type Apply = (partition: SubscriptionCalls, chosen: DeadLetterSelection) => Promise<Result<number>>;
+type LetterRef = Readonly<{ epoch: number; offset: number }>;
+/** Letters that left, and those of them that nobody will be handed. */
+type Taken = Readonly<{ taken: number; superseded: number }>;
+type Count = Taken & Readonly<{ more: boolean }>;
+type Apply = (partition: SubscriptionCalls, chosen: DeadLetterSelection) => Promise<Result<Taken>>;
 
 /** Applies a redrive or purge to each partition that the selection touches. */
 async function selectAll(
@@ -166,31 +187,47 @@ async function selectAll(
   const ids = "ids" in chosen ? Map.groupBy(chosen.ids, ({ partition }) => partition) : undefined;
   const counts = await everyPartition(topic.partitions, async (partition): Promise<Result<Count>> => {
     const at = subscriptionAt(broker, subscription, partition);
-    if (!ids) return applyToAll(at, apply);
-    const offsets = [...new Set(ids.get(partition)?.map(({ offset }) => offset))];
-    if (offsets.length === 0) return ok({ count: 0, more: false });
-    const count = await apply(at, { offsets });
-    return count.ok ? ok({ count: count.value, more: false }) : count;
+    return ids ? applyToSome(at, ids.get(partition) ?? [], apply) : applyToAll(at, apply);
   });
   if (!counts.ok) return counts;
-  const count = counts.value.reduce((sum, each) => sum + each.count, 0);
-  return ok({ count, more: counts.value.some(({ more }) => more) });
+  return ok({ ...sumOf(counts.value), more: counts.value.some(({ more }) => more) });
+}
+
+/** One call for each epoch, which is one for all but subscriptions that were moved. */
+async function applyToSome(
+  at: SubscriptionCalls,
+  ids: readonly LetterRef[],
+  apply: Apply,
+): Promise<Result<Count>> {
+  const done: Taken[] = [];
+  for (const [epoch, letters] of Map.groupBy(ids, ({ epoch }) => epoch)) {
+    const offsets = [...new Set(letters.map(({ offset }) => offset))];
+    const taken = await apply(at, { epoch, offsets });
+    if (!taken.ok) return taken;
+    done.push(taken.value);
+  }
+  return ok({ ...sumOf(done), more: false });
+}
+
+function sumOf(counts: readonly Taken[]): Taken {
+  const of = (term: keyof Taken) => counts.reduce((sum, each) => sum + each[term], 0);
+  return { taken: of("taken"), superseded: of("superseded") };
 }
 
 /** A bounded number of calls: a redriven delivery may die again while the rest is being redriven. */
 async function applyToAll(at: SubscriptionCalls, apply: Apply): Promise<Result<Count>> {
-  let count = 0;
+  const done: Taken[] = [];
   for (let calls = 0; calls < limits.selectionCalls; calls++) {
-    const done = await apply(at, { all: true, limit: limits.deadLettersPerCall });
-    if (!done.ok) return done;
-    count += done.value;
-    if (done.value < limits.deadLettersPerCall) return ok({ count, more: false });
+    const taken = await apply(at, { all: true, limit: limits.deadLettersPerCall });
+    if (!taken.ok) return taken;
+    done.push(taken.value);
+    if (taken.value.taken < limits.deadLettersPerCall) return ok({ ...sumOf(done), more: false });
   }
-  return ok({ count, more: true });
+  return ok({ ...sumOf(done), more: true });
 }
 
 function show(partition: number, { record, ...letter }: DeadLetter) {
   const [message] = record ? unpackRecords(record) : [];
-  const id = placeText({ partition, offset: letter.offset });
+  const id = letterText({ partition, ...letter });
   return { id, partition, ...letter, ...(message && { message: messageJson(message) }) };
 }

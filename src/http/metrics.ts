@@ -33,6 +33,7 @@ const subscriptionMetrics = {
   waiting: ["gauge", "Deliveries that wait for a retry or for their lane.", "waiting"],
   leased: ["gauge", "Deliveries leased at this moment.", "leased"],
   dead: ["gauge", "Dead letters.", "dead_letters"],
+  formerDead: ["gauge", "Dead letters of before a seek.", "former_dead_letters"],
   blockedLanes: ["gauge", "Lanes that wait.", "blocked_lanes"],
   settled: ["counter", "Deliveries settled as done.", "settled_total"],
   filtered: ["counter", "Messages that the filter left out.", "filtered_total"],

@@ -37,6 +37,7 @@ export const problems: Readonly<Record<ErrorCode, Kind>> = {
   "subscription-not-found": final(404, "There is no such subscription"),
   "message-not-found": final(404, "There is no such message"),
   "dead-letter-not-found": final(404, "There is no such dead letter"),
+  "snapshot-not-found": final(404, "There is no such snapshot"),
   "token-not-found": final(404, "There is no such token"),
   "stranded-not-found": final(404, "There is no such stranded batch"),
   "schedule-not-found": final(404, "There is no such schedule"),

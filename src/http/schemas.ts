@@ -7,6 +7,7 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 const MESSAGE_ID = /^[\x21-\x2d\x2f-\x7e]+$/;
 const WHOLE_NUMBER = /^(?:0|[1-9]\d{0,15})$/;
 const PLACE = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,15})$/;
+const LETTER_PLACE = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,15})$/;
 const UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 const ACK_ID = new RegExp(`^(0|[1-9]\\d{0,2})\\.(0|[1-9]\\d{0,15})\\.(${UUID})$`);
 
@@ -61,7 +62,7 @@ export const page = z.strictObject({
   limit: queryNumber(1, limits.pageItems).default(limits.pageItems),
 });
 
-/** A place in a topic, `{partition}.{offset}`: what names a dead letter. */
+/** A place in a topic, `{partition}.{offset}`. */
 export const place = z
   .string()
   .regex(PLACE, "a partition, '.' and an offset are needed")
@@ -74,6 +75,21 @@ export type Place = Readonly<{ partition: number; offset: number }>;
 
 export function placeText({ partition, offset }: Place): string {
   return `${partition}.${offset}`;
+}
+
+/** What names a dead letter, `{partition}.{epoch}.{offset}`: a seek begins another epoch. */
+export const letterPlace = z
+  .string()
+  .regex(LETTER_PLACE, "a partition, '.', an epoch, '.' and an offset are needed")
+  .transform((value) => {
+    const [, partition, epoch, offset] = LETTER_PLACE.exec(value) ?? [];
+    return { partition: Number(partition), epoch: Number(epoch), offset: Number(offset) };
+  })
+  .meta({ type: "string", example: "0.0.42" });
+export type LetterPlace = Place & Readonly<{ epoch: number }>;
+
+export function letterText({ partition, epoch, offset }: LetterPlace): string {
+  return `${partition}.${epoch}.${offset}`;
 }
 
 /** An ack id, `{partition}.{offset}.{lease id}`. */
@@ -91,11 +107,11 @@ export type AckId = Readonly<{ ackId: string; partition: number; offset: number;
 /** What to redrive or purge. */
 export const selection = z
   .union([
-    z.strictObject({ ids: z.array(place).min(1).max(limits.deadLettersPerCall) }),
+    z.strictObject({ ids: z.array(letterPlace).min(1).max(limits.deadLettersPerCall) }),
     z.strictObject({ all: z.literal(true) }),
   ])
   .meta({ id: "DeadLetterSelection" });
-export type Selection = Readonly<{ ids: readonly Place[] } | { all: true }>;
+export type Selection = Readonly<{ ids: readonly LetterPlace[] } | { all: true }>;
 
 /** A page of items and where the next begins; null when this is the last. */
 export function listOf(items: string, schema: ZodType) {

@@ -3,9 +3,9 @@
 
 import { z } from "zod";
 import { deleteSubscription, putSubscription, setPaused } from "../catalog/lifecycle";
-import { ok, type Result, refuse } from "../errors";
+import { ok } from "../errors";
 import type { SubscriptionStats } from "../subscription-calls";
-import { everyPartition, subscriptionAt } from "./partition-routes";
+import { checkOffsets, everyPartition, subscriptionAt } from "./partition-routes";
 import {
   type SubscriptionPlace,
   subscriptionParams,
@@ -61,7 +61,9 @@ export const subscriptionRoutes: readonly Route[] = [
       if (!topic.ok) return topic;
       const startAt = startOf(body.startAt);
       const beyond =
-        startAt.at === "offsets" ? checkOffsets(startAt.offsets, topic.value.partitions) : ok(null);
+        startAt.at === "offsets"
+          ? checkOffsets("startAt.offsets", startAt.offsets, topic.value.partitions)
+          : ok(null);
       if (!beyond.ok) return beyond;
       const { subscription: name } = params;
       const secret = secretOf(body);
@@ -97,15 +99,6 @@ export const subscriptionRoutes: readonly Route[] = [
   }),
 ];
 
-function checkOffsets(offsets: Readonly<Record<string, number>>, partitions: number): Result<null> {
-  const beyond = Object.keys(offsets).find((partition) => Number(partition) >= partitions);
-  if (beyond === undefined) return ok(null);
-  return refuse("invalid-request", `There are ${partitions} partitions: 0 to ${partitions - 1}.`, {
-    field: `startAt.offsets.${beyond}`,
-    limit: partitions - 1,
-  });
-}
-
 // ── what a queue has too ─────────────────────────────────────────────────────────────────────────────
 
 const terms = [
@@ -117,6 +110,8 @@ const terms = [
   "moved",
   "leased",
   "waiting",
+  "readmitted",
+  "formerDead",
   "followers",
   "blockedLanes",
   "unread",
@@ -132,6 +127,7 @@ const stats = z
     partitions: z.array(
       termFields.extend({
         ...{ partition: z.int(), startOffset: z.int(), nextOffset: z.int(), head: z.int() },
+        ...{ epoch: z.int(), replay: z.int() },
         ...{ paused: z.boolean(), stalled: z.boolean() },
       }),
     ),
@@ -139,7 +135,7 @@ const stats = z
   .meta({
     id: "Stats",
     description:
-      "In every partition nextOffset - startOffset = settled + filtered + expired + dead + purged + moved + leased + waiting.",
+      "In every partition, and in each epoch anew, nextOffset - startOffset + readmitted = settled + filtered + expired + dead + purged + moved + leased + waiting.",
   });
 
 /** Pause, resume and stats, below a subscription or a queue. */

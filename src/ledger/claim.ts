@@ -35,9 +35,9 @@ export type ClaimAnswer = Readonly<
   )
 >;
 
-/** The namespace of a push subscription's partition. */
-export function pushNamespace(generation: string, partition: number): string {
-  return `push:${generation}:${partition}`;
+/** The namespace of a push subscription's partition, another one for each replay of its log. */
+export function pushNamespace(generation: string, partition: number, replay = 0): string {
+  return `push:${generation}:${partition}${replay > 0 ? `:${replay}` : ""}`;
 }
 
 /** The namespace of a ledger that consumers use over HTTP. */

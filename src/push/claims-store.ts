@@ -27,7 +27,7 @@ export class ClaimsStore {
     private readonly call: DispatchCall,
     private readonly runtime: Runtime,
   ) {
-    this.namespace = pushNamespace(call.generation, call.partition);
+    this.namespace = pushNamespace(call.generation, call.partition, call.replay);
     this.neededMs = (call.settings.push?.timeoutMs ?? limits.maxTimeoutMs) + limits.claimMarginMs;
   }
 

@@ -90,9 +90,11 @@ function storedTerms({ counters, leasedCount, waitingCount }: Backlog): Terms {
   return { settled, filtered, expired, dead, purged, moved, leased: leasedCount, waiting: waitingCount };
 }
 
-function firstBreach({ coverage, untaken, lost }: Survey): Breach | undefined {
+function firstBreach({ backlog, coverage, untaken, lost }: Survey): Breach | undefined {
   const breaches: Breach[] = [];
   if (lost) breaches.push(lost);
+  // What was readmitted from an earlier epoch lies where it lay then: it may stand beside an offset of this one.
+  if (backlog.counters.readmitted > 0) return lost;
   if (coverage.twice !== undefined)
     breaches.push({ offset: coverage.twice, detail: "It is accounted for twice." });
   if (untaken !== undefined)
@@ -101,7 +103,7 @@ function firstBreach({ coverage, untaken, lost }: Survey): Breach | undefined {
 }
 
 function lawBreach({ counters }: Backlog, stored: Terms): Breach | undefined {
-  const taken = counters.nextOffset - counters.startOffset;
+  const taken = counters.nextOffset - counters.startOffset + counters.readmitted;
   const sum = TERMS.reduce((total, term) => total + stored[term], 0);
   if (taken === sum) return undefined;
   return { detail: `${taken} were taken from the log, and the counters come to ${sum}.` };
@@ -111,7 +113,7 @@ function lawBreach({ counters }: Backlog, stored: Terms): Breach | undefined {
 function termBreach(surveyed: Survey, stored: Terms): Breach | undefined {
   const { from, judgedTo, backlog, found, overtaken } = surveyed;
   const { startOffset, nextOffset } = backlog.counters;
-  if (from !== startOffset || judgedTo !== nextOffset) return undefined;
+  if (from !== startOffset || judgedTo !== nextOffset || backlog.counters.readmitted > 0) return undefined;
   // Followers whose messages are gone are waiting until their lane is looked at, and expired from then on.
   const exact: readonly Term[] =
     overtaken === 0 ? TERMS : TERMS.filter((term) => term !== "expired" && term !== "waiting");

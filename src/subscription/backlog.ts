@@ -5,7 +5,7 @@
 import TinyQueue from "tinyqueue";
 import { limits } from "../limits";
 import { type How, TERM_OF } from "../timeline-calls";
-import type { Delivery, Dying } from "./delivery";
+import type { Delivery, Dying, Waiting } from "./delivery";
 import type { Lane } from "./lane";
 import * as lanes from "./lane";
 import type { Ending } from "./outcomes";
@@ -13,6 +13,7 @@ import type { Ending } from "./outcomes";
 /** Deliveries leased together until one deadline. Extending a part of a lease splits it; its id stays. */
 export type Lease = { readonly id: string; deadlineAt: number; readonly offsets: Set<number> };
 
+/** All of one epoch, but for the last line. A seek begins another. */
 export type Counters = {
   startOffset: number;
   nextOffset: number;
@@ -22,7 +23,9 @@ export type Counters = {
   dead: number;
   purged: number;
   moved: number;
-};
+  /** Dead letters of earlier epochs that were redriven into this one. */
+  readmitted: number;
+} & { epoch: number; replay: number; formerDead: number };
 
 /** A lane as it is stored: only what is not told by the deliveries in hand. */
 export type LaneRow = Readonly<{ key: string; followers: number; followersFrom: number }>;
@@ -50,6 +53,8 @@ export type Changes = {
   unburied: Set<number>;
   /** What left for good, to be kept for the timeline. */
   endings: Ending[];
+  /** Dead letters of earlier epochs that were taken out. */
+  exhumed: { epoch: number; offset: number; isReadmitted: boolean }[];
 };
 
 /** Something that may be handed out from `at` on: one delivery, or what comes next of a lane. */
@@ -172,6 +177,27 @@ export class Backlog {
     if (!lane) return;
     lane.parked.delete(offset);
     this.touch(lane);
+  }
+
+  /**
+   * A dead letter of an earlier epoch leaves: to wait in this one (`delivery`), or for good. It waits outside its
+   * lane, which has long gone on.
+   */
+  exhume(epoch: number, offset: number, delivery?: Waiting): void {
+    this.counters.formerDead -= 1;
+    this.changes.exhumed.push({ epoch, offset, isReadmitted: delivery !== undefined });
+    this.changes.state = true;
+    if (!delivery) return;
+    this.counters.readmitted += 1;
+    this.put(delivery);
+  }
+
+  /** Whether a message that was taken from the log is leased, waiting or dying, or follows in its lane. */
+  hasInHand(offset: number, orderingKey: string | undefined): boolean {
+    if (this.deliveries.has(offset)) return true;
+    const lane = orderingKey === undefined ? undefined : this.lanes.get(orderingKey);
+    // Whatever of a lane comes after a follower follows too: none of them has left before the first one.
+    return lane !== undefined && lane.followers > 0 && offset >= lane.followersFrom;
   }
 
   // ── leases ─────────────────────────────────────────────────────────────────────────────────────────
@@ -319,10 +345,11 @@ function noChanges(): Changes {
     buried: new Map(),
     unburied: new Set(),
     endings: [],
+    exhumed: [],
   };
 }
 
 export function newCounters(startOffset: number): Counters {
-  const zero = { settled: 0, filtered: 0, expired: 0, dead: 0, purged: 0, moved: 0 };
-  return { startOffset, nextOffset: startOffset, ...zero };
+  const zero = { settled: 0, filtered: 0, expired: 0, dead: 0, purged: 0, moved: 0, readmitted: 0 };
+  return { startOffset, nextOffset: startOffset, ...zero, epoch: 0, replay: 0, formerDead: 0 };
 }

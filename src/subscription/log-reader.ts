@@ -4,7 +4,7 @@
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { unpackRecords } from "../record-batch";
-import type { TopicCalls } from "../topic-calls";
+import type { LogPlace, TopicCalls } from "../topic-calls";
 import type { Backlog } from "./backlog";
 import type { Missing } from "./leasing";
 import type { RecordBuffer } from "./record-buffer";
@@ -45,6 +45,11 @@ export class LogReader {
     const answer = await this.topic.stats();
     if (answer.ok) this.informedTo(answer.value.head);
     return Math.max(this.backlog.knownHead, this.backlog.counters.nextOffset);
+  }
+
+  /** Where the log begins and ends, and where `time` lies in it. */
+  async locate(time?: number): Promise<Result<LogPlace>> {
+    return this.topic.locate(time === undefined ? {} : { time });
   }
 
   /** Reads on from the end of what is held. Answers whether there was anything. Callers share one read. */

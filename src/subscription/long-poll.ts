@@ -18,12 +18,11 @@ export class LongPoll {
   constructor(private readonly parts: PollParts) {}
 
   /**
-   * Looks until a look is enough or `waitMs` have passed, and answers the last one; undefined once the subscription
-   * is no longer there. News that comes between a look and the wait after it is not missed.
+   * Looks until a look is enough or the instant `until` has passed, and answers the last one; undefined once the
+   * subscription is no longer there. News that comes between a look and the wait after it is not missed.
    */
-  async until<T>(waitMs: number, look: (isFirst: boolean) => Promise<Look<T>>): Promise<T | undefined> {
+  async until<T>(until: number, look: (isFirst: boolean) => Promise<Look<T>>): Promise<T | undefined> {
     const { waiters, runtime, isLive } = this.parts;
-    const until = runtime().now() + waitMs;
     for (let isFirst = true; ; isFirst = false) {
       const { news } = waiters;
       const { answer, isEnough } = await look(isFirst);

@@ -18,6 +18,8 @@ export type PumpParts = Readonly<{
   dispatcher: DispatchCalls;
   runtime: () => Runtime;
   row: () => SubscriptionRow;
+  /** Dispatches under way, those of an epoch before among them. */
+  underway: { count: number };
   isLive: () => boolean;
   /** Lets work go on after the call that started it was answered. */
   waitUntil: (work: Promise<void>) => void;
@@ -26,7 +28,6 @@ export type PumpParts = Readonly<{
 }>;
 
 export class PushPump {
-  private dispatches = 0;
   private pumping: Promise<void> | undefined;
   private again = false;
 
@@ -38,7 +39,7 @@ export class PushPump {
   }
 
   get hasRoom(): boolean {
-    return this.dispatches < limits.dispatchesPerSubscription;
+    return this.parts.underway.count < limits.dispatchesPerSubscription;
   }
 
   /** Hands out what can be pushed now. One at a time: whoever comes meanwhile makes it look once more. */
@@ -66,7 +67,7 @@ export class PushPump {
     const wanted = { leaseId, max, maxBytes: limits.dispatchBytes, ackDeadlineMs };
     const lease = await this.parts.desk.lease(wanted, false);
     if (lease.deliveries.length === 0) return false;
-    this.dispatches += 1;
+    this.parts.underway.count += 1;
     this.parts.waitUntil(this.dispatch(lease));
     return true;
   }
@@ -74,13 +75,14 @@ export class PushPump {
   private async dispatch(lease: LeaseAnswer): Promise<void> {
     const { topic, subscription, generation, partition, settings } = this.parts.row();
     try {
-      const call = { topic, subscription, generation, partition, settings, lease };
+      const { replay } = this.parts.backlog.counters;
+      const call = { topic, subscription, generation, partition, replay, settings, lease };
       await this.parts.dispatcher.deliver(call);
     } catch (fault) {
       // How far it came is unknown. The ack deadline ends the lease.
       console.error(JSON.stringify({ at: "subscription.dispatch", subscription, fault: String(fault) }));
     } finally {
-      this.dispatches -= 1;
+      this.parts.underway.count -= 1;
       this.parts.ended();
     }
   }

@@ -18,6 +18,8 @@ import type {
   NackCall,
   NotifyCall,
   ReportCall,
+  SeekAnswer,
+  SeekCall,
   SettleStatus,
   SubscriptionCalls,
   SubscriptionProvision,
@@ -26,7 +28,7 @@ import type {
 import type { Audit, Trace, TraceCall } from "../timeline-calls";
 import type { TopicCalls } from "../topic-calls";
 import { Backlog, sums } from "./backlog";
-import { DeadLetterDesk } from "./dead-letter-desk";
+import { DeadLetterDesk, type Redriven } from "./dead-letter-desk";
 import { dueAt } from "./due";
 import { LeaseDesk } from "./lease-desk";
 import { canLease } from "./leasing";
@@ -34,6 +36,8 @@ import { LogReader } from "./log-reader";
 import { LongPoll } from "./long-poll";
 import { PushPump } from "./push-pump";
 import { RecordBuffer } from "./record-buffer";
+import { openFrom } from "./seek";
+import { SeekDesk } from "./seek-desk";
 import { ack, expireLeases, extend, type Moment, nack, report } from "./settling";
 import { type SubscriptionRow, SubscriptionStore } from "./subscription-store";
 import { TimelineDesk } from "./timeline-desk";
@@ -48,9 +52,13 @@ type Loaded = {
   desk: LeaseDesk;
   deadLetters: DeadLetterDesk;
   timeline: TimelineDesk;
+  seeks: SeekDesk;
   polls: LongPoll;
   pump: PushPump;
 };
+
+/** What is in memory was read afresh while a call waited: the call is made again, on what there is now. */
+class StaleState extends Error {}
 
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionCalls {
   runtime: Runtime = systemRuntime;
@@ -58,6 +66,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   private readonly waiters = new Waiters();
   private loaded: Loaded | undefined;
   private armedAt: number | undefined;
+  /** Dispatches under way: they outlive what is in memory. */
+  private readonly underway = { count: 0 };
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -131,27 +141,29 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async pull(call: LeaseCall): Promise<Result<LeaseAnswer>> {
+    const until = this.runtime.now() + call.waitMs;
     return this.whenLive(async (state) => {
       if (state.row.settings.type !== "pull")
         return refuse("not-pull", "This subscription pushes to an endpoint.");
       const ackDeadlineMs = call.ackDeadlineMs ?? state.row.settings.ackDeadlineMs;
-      const lease = await state.polls.until(call.waitMs, async (isFirst) => {
+      const lease = await state.polls.until(until, async (isFirst) => {
         const lease = await state.desk.lease({ ...call, ackDeadlineMs }, isFirst);
         return { answer: lease, isEnough: lease.deliveries.length > 0 };
       });
-      return lease ? ok(lease) : this.gone();
+      return ok(stillThere(lease));
     });
   }
 
   async ready({ waitMs }: { waitMs: number }): Promise<Result<{ ready: boolean }>> {
+    const until = this.runtime.now() + waitMs;
     return this.whenLive(async (state) => {
       const { backlog, buffer, reader } = state;
-      const answer = await state.polls.until(waitMs, async (isFirst) => {
+      const answer = await state.polls.until(until, async (isFirst) => {
         if (isFirst) await reader.readAhead();
         const ready = !state.row.settings.paused && canLease(backlog, buffer, this.runtime.now());
         return { answer: { ready }, isEnough: ready };
       });
-      return answer ? ok(answer) : this.gone();
+      return ok(stillThere(answer));
     });
   }
 
@@ -200,15 +212,20 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   // ── dead letters ───────────────────────────────────────────────────────────────────────────────────
 
-  async deadLetters(call: { after: number; limit: number }): Promise<Result<readonly DeadLetter[]>> {
-    return this.whenLive(async (state) => ok(await state.deadLetters.list(call.after, call.limit)));
+  async deadLetters(call: {
+    after: number;
+    epoch?: number;
+    limit: number;
+  }): Promise<Result<readonly DeadLetter[]>> {
+    const { epoch = 0, after, limit } = call;
+    return this.whenLive(async (state) => ok(await state.deadLetters.list(epoch, after, limit)));
   }
 
-  async redrive(call: DeadLetterSelection): Promise<Result<{ redriven: number }>> {
+  async redrive(call: DeadLetterSelection): Promise<Result<Redriven>> {
     return this.whenLive(async (state) => {
       const redriven = await state.deadLetters.redrive(call);
       this.goOn(state);
-      return ok({ redriven });
+      return redriven;
     });
   }
 
@@ -218,6 +235,29 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       this.goOn(state);
       return ok({ purged });
     });
+  }
+
+  // ── seeking ────────────────────────────────────────────────────────────────────────────────────────
+
+  async seek(call: SeekCall): Promise<Result<SeekAnswer>> {
+    return this.whenLive((state) => state.seeks.seek(call));
+  }
+
+  /** Writes an epoch's beginning; from here on there is nothing in memory but what the store tells. */
+  private beginAnew(state: Loaded, write: () => void): void {
+    if (this.loaded !== state) throw new StaleState();
+    try {
+      this.store.transaction(write);
+    } finally {
+      this.load();
+    }
+    if (!this.loaded) return;
+    this.arm(this.loaded);
+    this.goOn(this.loaded);
+  }
+
+  async position(): Promise<Result<{ openFrom: number }>> {
+    return this.whenLive(({ backlog }) => ok({ openFrom: openFrom(backlog) }));
   }
 
   // ── timers and stats ───────────────────────────────────────────────────────────────────────────────
@@ -271,6 +311,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const work = state.desk.buryDying().then(() => state.pump.pump());
     this.ctx.waitUntil(
       work.catch((fault) => {
+        // Whoever read afresh goes on by itself.
+        if (fault instanceof StaleState) return;
         console.warn(JSON.stringify({ at: "subscription.goOn", fault: String(fault) }));
         this.arm(state);
       }),
@@ -301,7 +343,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const buffer = new RecordBuffer(backlog.counters.nextOffset, limits.bufferBytes);
     const topic: TopicCalls = this.env.TOPIC.getByName(objectName(row.topicGeneration, row.partition));
     const changeNow = (decide: () => void) => {
-      if (this.loaded) this.change(this.loaded, decide);
+      if (this.loaded?.backlog !== backlog) throw new StaleState();
+      this.change(this.loaded, decide);
     };
     const reader = new LogReader(topic, backlog, buffer, this.store, changeNow);
     this.loaded = this.assemble({ row, backlog, buffer, reader });
@@ -325,24 +368,31 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       runtime,
       isLive,
       row: () => state.row,
+      underway: this.underway,
       waitUntil: (work) => this.ctx.waitUntil(work),
-      ended: () => this.goOn(state),
+      ended: () => this.loaded && this.goOn(this.loaded),
     });
     const deadLetters = new DeadLetterDesk({
-      ...{ backlog: parts.backlog, desk, store: this.store, runtime },
+      ...{ ...parts, desk, store: this.store, runtime },
       change: (decide) => this.change(state, decide),
     });
     const timeline = new TimelineDesk({
       ...{ partition: parts.row.partition, backlog: parts.backlog, reader: parts.reader, store: this.store },
       settings: () => state.row.settings,
     });
+    const seeks = new SeekDesk({
+      ...{ ...parts, desk, store: this.store },
+      row: () => state.row,
+      beginAnew: (write) => this.beginAnew(state, write),
+    });
     const polls = new LongPoll({ waiters: this.waiters, runtime, isLive });
-    const state: Loaded = { ...parts, desk, deadLetters, timeline, polls, pump };
+    const state: Loaded = { ...parts, desk, deadLetters, timeline, seeks, polls, pump };
     return state;
   }
 
   /** Decides and saves in one transaction, then arms. When it throws, memory is read afresh. */
   private change<T>(state: Loaded, decide: () => T): T {
+    if (this.loaded !== state) throw new StaleState();
     try {
       return this.store.transaction(() => {
         const value = decide();
@@ -364,10 +414,23 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   /** Answers a call to a subscription that exists; `gone` to any other. */
   private async whenLive<T>(answer: (state: Loaded) => Result<T> | Promise<Result<T>>): Promise<Result<T>> {
-    return this.loaded ? answer(this.loaded) : this.gone();
+    while (this.loaded) {
+      try {
+        return await answer(this.loaded);
+      } catch (fault) {
+        if (!(fault instanceof StaleState)) throw fault;
+      }
+    }
+    return this.gone();
   }
 
   private gone(): Refused {
     return refuse("gone", "This generation of the subscription is not here.");
   }
+}
+
+/** What a long poll found; it finds nothing once what it looked at was read afresh. */
+function stillThere<T>(found: T | undefined): T {
+  if (found === undefined) throw new StaleState();
+  return found;
 }

@@ -17,6 +17,7 @@ export type WaitingRow = {
   death: string | null;
 };
 export type DeadRow = {
+  epoch: number;
   offset: number;
   ordering_key: string | null;
   died_at: number;
@@ -57,6 +58,7 @@ export function toDelivery(row: WaitingRow, leased: Delivery | undefined): Deliv
 
 export function toDeadLetter(row: DeadRow): BuriedRow {
   return {
+    epoch: row.epoch,
     offset: row.offset,
     diedAt: row.died_at,
     reason: row.reason,

@@ -2,11 +2,13 @@
 // for what is not as usual: retries, lanes with followers, dead letters. Takes no decisions.
 
 import type { SubscriptionSettings } from "../settings";
+import { emptyTable } from "../sql/empty-table";
 import { isMigrated, migrate } from "../sql/migrate";
 import type { SubscriptionProvision } from "../subscription-calls";
 import { type Backlog, type Changes, type Counters, laneRow, newCounters, type Snapshot } from "./backlog";
 import { DeadLetterStore } from "./dead-letter-store";
 import { OutcomeStore, outcomeMigration } from "./outcome-store";
+import { SeekStore } from "./seek-store";
 import {
   fromStoredLeases,
   type StoredLease,
@@ -31,12 +33,24 @@ const MIGRATIONS = [
        record BLOB) STRICT`,
   ],
   outcomeMigration,
+  // Seeking: dead letters by epoch, and what each seek was answered.
+  [
+    `CREATE TABLE letters_by_epoch (epoch INTEGER NOT NULL, offset INTEGER NOT NULL, ordering_key TEXT,
+       parks INTEGER NOT NULL, died_at INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT, attempts INTEGER NOT NULL,
+       history TEXT NOT NULL, record BLOB, PRIMARY KEY (epoch, offset)) STRICT, WITHOUT ROWID`,
+    `INSERT INTO letters_by_epoch SELECT 0, offset, ordering_key, parks, died_at, reason, detail, attempts, history,
+       record FROM dead_letters`,
+    "DROP TABLE dead_letters",
+    "ALTER TABLE letters_by_epoch RENAME TO dead_letters",
+    "CREATE TABLE seeks (epoch INTEGER PRIMARY KEY, seek_id TEXT NOT NULL UNIQUE, answer TEXT NOT NULL) STRICT",
+  ],
 ];
 
 export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> & Readonly<{ deleted: boolean }>;
 export class SubscriptionStore {
   readonly deadLetters: DeadLetterStore;
   readonly outcomes: OutcomeStore;
+  readonly seeks: SeekStore;
   /** How far the log was known to reach when the state was last saved. */
   savedHead = 0;
   private readonly sql: SqlStorage;
@@ -48,6 +62,7 @@ export class SubscriptionStore {
     this.sql = storage.sql;
     this.deadLetters = new DeadLetterStore(storage.sql);
     this.outcomes = new OutcomeStore(storage.sql);
+    this.seeks = new SeekStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
 
@@ -102,7 +117,8 @@ export class SubscriptionStore {
     migrate(this.storage, MIGRATIONS);
     this.sql.exec("INSERT OR IGNORE INTO subscription VALUES (1, '{}', '{}', 0, 1)");
     this.outcomes.bury();
-    for (const table of ["state", "waiting", "lanes", "dead_letters"]) this.sql.exec(`DROP TABLE ${table}`);
+    for (const table of ["state", "waiting", "lanes", "dead_letters", "seeks"])
+      this.sql.exec(`DROP TABLE ${table}`);
     this.sql.exec("UPDATE subscription SET deleted = 1, settings = '{}' WHERE id = 1");
   }
 
@@ -129,26 +145,32 @@ export class SubscriptionStore {
       .toArray();
     this.waitingRows = new Set(rows.map(({ offset }) => offset));
     this.laneRows = new Set(lanes.map(({ key }) => key));
+    const counters: Counters = { ...newCounters(0), ...JSON.parse(state.counters) };
     const { leases, leased } = fromStoredLeases(stored);
     for (const row of rows) leased.set(row.offset, toDelivery(row, leased.get(row.offset)));
     return {
       knownHead: state.known_head,
-      counters: JSON.parse(state.counters) as Counters,
+      counters,
       leases,
       deliveries: [...leased.values()],
       lanes,
-      parked: this.deadLetters.parked(),
+      parked: this.deadLetters.parked(counters.epoch),
     };
   }
 
   /** Writes just what changed, at `now`. */
   save(backlog: Backlog, changes: Changes, now: number): void {
     if (!changes.state) return;
+    const { epoch } = backlog.counters;
     for (const [offset, grave] of changes.buried) {
-      if (!changes.unburied.has(offset)) this.deadLetters.insert(offset, grave);
+      if (!changes.unburied.has(offset)) this.deadLetters.insert(epoch, offset, grave);
     }
     // A redriven delivery takes its message with it: the log may no longer have it.
-    const records = this.deadLetters.take(changes.unburied);
+    const records = this.deadLetters.take(epoch, changes.unburied);
+    for (const { epoch, offset, isReadmitted } of changes.exhumed) {
+      const taken = this.deadLetters.take(epoch, [offset]).get(offset);
+      if (isReadmitted && taken) records.set(offset, taken);
+    }
     this.saveDeliveries(backlog, changes.deliveries, records);
     this.saveLanes(backlog, changes.lanes);
     this.sql.exec(
@@ -159,6 +181,17 @@ export class SubscriptionStore {
       this.outcomes.add(changes.endings, now),
     );
     this.savedHead = backlog.knownHead;
+  }
+
+  /** Drops what is in hand and begins an epoch. What follows is read afresh, by load(). */
+  beginEpoch(counters: Counters, knownHead: number): void {
+    for (const table of ["waiting", "lanes"]) emptyTable(this.sql, table);
+    this.outcomes.forgetAll();
+    this.sql.exec(
+      "UPDATE state SET known_head = ?1, counters = ?2, leases = '[]' WHERE id = 1",
+      knownHead,
+      JSON.stringify(counters),
+    );
   }
 
   private saveDeliveries(

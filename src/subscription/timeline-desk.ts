@@ -26,7 +26,8 @@ export class TimelineDesk {
   trace({ offset, orderingKey }: TraceCall): Trace {
     const { backlog, store } = this.parts;
     const { paused, pausedReason, maxInFlight } = this.parts.settings();
-    const [letter] = store.deadLetters.chosen({ offsets: [offset] });
+    const { epoch } = backlog.counters;
+    const [letter] = store.deadLetters.chosen({ offsets: [offset], epoch });
     const known = { letter, outcomes: store.outcomes.of(offset), keptFrom: store.outcomes.keptFrom() };
     return {
       where: whereIs(backlog, offset, orderingKey, known),
@@ -40,12 +41,13 @@ export class TimelineDesk {
   async audit(asked: number): Promise<Result<Audit>> {
     const { store, partition } = this.parts;
     const backlog = new Backlog(store.load());
-    const { startOffset, nextOffset } = backlog.counters;
+    const { epoch, startOffset, nextOffset } = backlog.counters;
     const from = Math.min(nextOffset, Math.max(asked, startOffset, store.outcomes.keptFrom()));
     const to = Math.min(nextOffset, from + limits.auditOffsets);
     const last = to === nextOffset ? Number.MAX_SAFE_INTEGER : to - 1;
     const outcomes = store.outcomes.between(from, last);
-    const surveyed = survey({ backlog, dead: store.deadLetters.offsets(from, last), outcomes }, from, to);
+    const dead = store.deadLetters.offsets(epoch, from, last);
+    const surveyed = survey({ backlog, dead, outcomes }, from, to);
     const searched = await this.findFollowers(surveyed);
     return searched.ok ? ok(conclude(surveyed, partition)) : searched;
   }

@@ -5,7 +5,15 @@ import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { joinBytes, recordSpans, unpackRecord } from "../record-batch";
 import type { StartAt } from "../settings";
-import type { AppendCall, BatchAnswer, LaneAnswer, LaneRead, LogRun, ReadAnswer } from "../topic-calls";
+import type {
+  AppendCall,
+  BatchAnswer,
+  LaneAnswer,
+  LaneRead,
+  LogPlace,
+  LogRun,
+  ReadAnswer,
+} from "../topic-calls";
 import { type Appended, appendBatch, type SeenId, trimRun } from "./log";
 import { type Dated, droppable, needsSegment, nextDropAt, type Segment, type SegmentKind } from "./retention";
 import type { TopicStore } from "./topic-store";
@@ -156,6 +164,12 @@ export class TopicLog {
       field: `startAt.offsets.${partition}`,
       limit: this.head,
     });
+  }
+
+  /** Where the log begins and ends, and the first offset stored at `time` or later. */
+  locate(time?: number): LogPlace {
+    const { earliest, head } = this;
+    return { earliest, head, ...(time !== undefined && { atTime: this.offsetAt(time) }) };
   }
 
   /** The offset of the first message stored at or after `time`; the head when there is none. */

@@ -14,6 +14,7 @@ import type {
   Finding,
   LaneAnswer,
   LaneRead,
+  LogPlace,
   LogRun,
   ReadAnswer,
   Rejection,
@@ -145,6 +146,10 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
       const rejections = "id" in call ? this.store.rejectionsOf(call.id, limits.rejectionsKept) : [];
       return ok({ ...findMessage(log, call), rejections, head: log.head });
     });
+  }
+
+  async locate({ time }: { time?: number }): Promise<Result<LogPlace>> {
+    return this.whenAlive(({ log }) => ok(log.locate(time)));
   }
 
   async rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>> {

@@ -183,7 +183,8 @@ function notConserved(own: readonly ChaosEvent[], stored: ReadonlyMap<string, St
 
 function unbalanced(c: Counted): Violation[] {
   const terms = c.settled + c.filtered + c.expired + c.dead + c.purged + c.moved + c.leased + c.waiting;
-  const isBalanced = c.nextOffset - c.startOffset === terms && c.head - c.nextOffset === c.unread;
+  const isBalanced =
+    c.nextOffset - c.startOffset + c.readmitted === terms && c.head - c.nextOffset === c.unread;
   const isQuiet = c.leased + c.waiting + c.unread === 0;
   if (isBalanced && isQuiet) return [];
   const fault = isBalanced ? "is not quiet" : "does not add up";

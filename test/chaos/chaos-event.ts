@@ -41,7 +41,8 @@ export type Counters = Readonly<
     | "purged"
     | "moved"
     | "leased"
-    | "waiting",
+    | "waiting"
+    | "readmitted",
     number
   >
 >;

@@ -101,7 +101,7 @@ test("clause 11: one dead letter can be looked at by its id", async () => {
   const [letter] = await queue.deadLetters();
   const shown = await broker.call("GET", `${queue.path}/dead-letters/${letter?.id}`);
   expect(shown).toMatchObject({ reason: "rejected", message: { id: "a", data: "1" } });
-  const missing = await broker.send("GET", `${queue.path}/dead-letters/0.99`);
+  const missing = await broker.send("GET", `${queue.path}/dead-letters/0.0.99`);
   expect([missing.status, codeOf(missing.body)]).toEqual([404, "dead-letter-not-found"]);
 });
 

@@ -13,7 +13,7 @@ const sum = (stats: readonly PartitionStats[], term: keyof PartitionStats) =>
 function holds(stats: readonly PartitionStats[]): void {
   for (const s of stats) {
     const terms = s.settled + s.filtered + s.expired + s.dead + s.purged + s.moved + s.leased + s.waiting;
-    expect(s.nextOffset - s.startOffset, JSON.stringify(s)).toBe(terms);
+    expect(s.nextOffset - s.startOffset + s.readmitted, JSON.stringify(s)).toBe(terms);
     expect(s.unread).toBe(s.head - s.nextOffset);
   }
 }

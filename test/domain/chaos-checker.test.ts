@@ -35,7 +35,7 @@ const kill = (at: number): ChaosEvent => ({ type: "killed", at, whom: "broker" }
 const counted = (partition: number, settled: number, more: Partial<Counted> = {}): Counted => ({
   ...{ type: "counted", at: 99 * SECOND, subscription: "billing", partition },
   ...{ startOffset: 0, nextOffset: settled, head: settled, unread: 0, settled },
-  ...{ filtered: 0, expired: 0, dead: 0, purged: 0, moved: 0, leased: 0, waiting: 0 },
+  ...{ filtered: 0, expired: 0, dead: 0, purged: 0, moved: 0, leased: 0, waiting: 0, readmitted: 0 },
   ...more,
 });
 

@@ -410,7 +410,7 @@ describe("settling and dead letters", () => {
     [
       "a selection of both",
       "dead-letters/redrive",
-      { ids: ["0.1"], all: true },
+      { ids: ["0.0.1"], all: true },
       { status: 400, code: "invalid-request" },
     ],
   ])("%s is refused, naming the field", async (_, verb, json, expected) => {
@@ -431,13 +431,13 @@ describe("settling and dead letters", () => {
   test("a dead letter that is not there is not found", async () => {
     await expectProblem(
       "GET",
-      `${queue}/dead-letters/0.5`,
+      `${queue}/dead-letters/0.0.5`,
       {},
       { status: 404, code: "dead-letter-not-found" },
     );
     await expectProblem(
       "GET",
-      `${queue}/dead-letters/9.5`,
+      `${queue}/dead-letters/9.0.5`,
       {},
       { status: 404, code: "dead-letter-not-found" },
     );

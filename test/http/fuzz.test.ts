@@ -66,6 +66,7 @@ async function makeWorld(): Promise<World> {
   await api.call("PUT", `/v1/topics/${topic}/subscriptions/s`, { json: {} });
   const json = { topic, cron: "0 0 1 1 *", message: { data: "x" } };
   await api.call("PUT", "/v1/schedules/fuzz", { json });
+  await api.call("PUT", `/v1/topics/${topic}/subscriptions/s/snapshots/fuzz`);
   const publishOnly = await tokenFor({ verb: "publish", topics: topic });
   const known = {
     topic: [topic, queue],
@@ -73,6 +74,7 @@ async function makeWorld(): Promise<World> {
     subscription: ["s", queue],
     ledger: ["fuzz"],
     schedule: ["fuzz"],
+    snapshot: ["fuzz"],
     messageId: ["m1", "m%2F2"],
     token: [publishOnly],
   };

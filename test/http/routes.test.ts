@@ -346,9 +346,10 @@ describe("dead letters over several partitions", () => {
       after = `&after=${page.next}`;
     }
     expect([ids.length, new Set(ids).size]).toEqual([20, 20]);
-    const some = { json: { ids: [...ids.slice(0, 5), "3.999"] } };
+    const some = { json: { ids: [...ids.slice(0, 5), "3.0.999"] } };
     expect(await api.call("POST", `${queue.path}/dead-letters/redrive`, some)).toEqual({
       redriven: 5,
+      superseded: 0,
       more: false,
     });
     const all = { json: { all: true } };

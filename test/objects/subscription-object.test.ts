@@ -151,7 +151,10 @@ describe("dead letters", () => {
     await topic.publish("a", "b");
     value(await subscription.nack({ refs: refs(await pull()), deadLetter: true }));
     expect(value(await subscription.purge({ offsets: [1] }))).toEqual({ purged: 1 });
-    expect(value(await subscription.redrive({ all: true, limit: 10 }))).toEqual({ redriven: 1 });
+    expect(value(await subscription.redrive({ all: true, limit: 10 }))).toEqual({
+      redriven: 1,
+      superseded: 0,
+    });
     await evictDurableObject(subscription);
     const lease = await pull();
     expect(idsOf(lease)).toEqual(["a"]);

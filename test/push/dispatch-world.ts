@@ -33,6 +33,7 @@ export type Asked = Readonly<{
   attempt?: number;
   firstOffset?: number;
   generation?: string;
+  replay?: number;
 }>;
 
 type Timer = Readonly<{ at: number; fire: () => void }>;
@@ -145,6 +146,7 @@ export class World {
       topic: "orders",
       subscription: "billing",
       generation: asked.generation ?? this.generation,
+      replay: asked.replay ?? 0,
       partition: 0,
       settings: all,
       lease: { leaseId, deadlineAt, deliveries, records: packRecords(whole) },

@@ -81,7 +81,8 @@ async function deliver(topic: string, generation: string, settings: Subscription
   };
   const ctx = createExecutionContext();
   const dispatcher = new Dispatcher(ctx, recording);
-  await dispatcher.deliver({ topic, subscription: "reader", generation, partition: 0, settings, lease });
+  const from = { topic, subscription: "reader", generation, partition: 0, replay: 0 };
+  await dispatcher.deliver({ ...from, settings, lease });
   await waitOnExecutionContext(ctx);
   return { reports, names };
 }

@@ -69,6 +69,7 @@ export type NackOptions = Readonly<{ delayMs?: number; deadLetter?: boolean; rea
 export type DeadLetter = Readonly<{
   id: string;
   partition: number;
+  epoch: number;
   offset: number;
   reason: string;
   detail?: string;
@@ -91,7 +92,11 @@ export type PartitionStats = Readonly<
     | "purged"
     | "moved"
     | "leased"
-    | "waiting",
+    | "waiting"
+    | "readmitted"
+    | "formerDead"
+    | "epoch"
+    | "replay",
     number
   >
 >;

@@ -125,9 +125,9 @@ export function refs(lease: LeaseAnswer) {
   return lease.deliveries.map(({ offset }) => ({ offset, leaseId: lease.leaseId }));
 }
 
-/** The law: what was taken from the log is accounted for, term by term. */
+/** The law: what was taken from the log, or from dead letters of before a seek, is accounted for, term by term. */
 export async function conservation(subscription: SubscriptionCalls): Promise<number> {
   const s = value(await subscription.stats());
   const sum = s.settled + s.filtered + s.expired + s.dead + s.purged + s.moved + s.leased + s.waiting;
-  return s.nextOffset - s.startOffset - sum;
+  return s.nextOffset - s.startOffset + s.readmitted - sum;
 }
