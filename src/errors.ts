@@ -18,6 +18,7 @@ export type ErrorCode =
   | "token-not-found"
   | "stranded-not-found"
   | "schedule-not-found"
+  | "claim-not-found"
   | "method-not-allowed"
   | "conflict"
   | "id-reused"

@@ -145,6 +145,10 @@ export const limits = {
   fingerprintLength: 128,
   /** How long a ledger remembers: past the longest retention of keys and of the default retries. */
   ledgerRetentionMs: 30 * day,
+  /** Less would not outlive the longest claim. */
+  minLedgerRetentionMs: 1 * day,
+  /** Past the longest retention of a topic, what removal may lag behind it, and as many retries as the default makes. */
+  maxLedgerRetentionMs: 500 * day,
   ledgerSweepRows: 1_000,
 
   // ── the control plane ──────────────────────────────────────────────────────────────────────────────
