@@ -121,6 +121,8 @@ export const limits = {
   reportRetryMs: 500,
   /** A claim in the ledger outlives its request's timeout by this: clocks of two dispatchers may differ. */
   claimMarginMs: 30 * second,
+  /** How long a receiver that answers 202 has to complete, unless its answer asks for another time. */
+  handOverMs: 15 * minute,
   /** When the ledger is away, effectively-once deliveries are tried again after this. */
   ledgerAwayMs: 5 * second,
   minTimeoutMs: 1 * second,

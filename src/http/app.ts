@@ -5,6 +5,7 @@ import { RegExpRouter } from "hono/router/reg-exp-router";
 import type { ZodObject } from "zod";
 import { refuse } from "../errors";
 import { type Runtime, systemRuntime } from "../runtime";
+import { claimRoutes } from "./claim-routes";
 import { deadLetterRoutes } from "./dead-letter-routes";
 import { ledgerRoutes } from "./ledger-routes";
 import { messageRoutes } from "./message-routes";
@@ -32,6 +33,7 @@ export const routes: readonly Route[] = [
   ...queueRoutes,
   ...[subscriptionPlace, queuePlace].flatMap(readerRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(pullRoutes),
+  ...[subscriptionPlace, queuePlace].flatMap(claimRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(deadLetterRoutes),
   inboundRoute,
   ...ledgerRoutes,

@@ -3,7 +3,9 @@
 // A header carries printable ASCII. Every other character, `%` itself, and a space at either end is
 // percent-encoded as UTF-8: a receiver gets the exact value back with one percent-decoding.
 
+import { limits } from "../limits";
 import type { Message } from "../message";
+import { CLAIM_FENCE, CLAIM_LEASE_MS, type Fences } from "./hand-over";
 
 /** Where a request comes from. */
 export type Origin = Readonly<{ topic: string; subscription: string; partition: number }>;
@@ -60,6 +62,14 @@ export function batchHeaders({ topic, subscription, partition }: Origin, content
     "pennypost-subscription": headerSafe(subscription),
     "pennypost-partition": String(partition),
   };
+}
+
+/** What a receiver needs to complete the claims of its request: a batch has its fences in the body. */
+export function claimHeaders(fences: Fences | undefined, isBatch: boolean): HeaderList {
+  if (fences === undefined || fences.size === 0) return {};
+  const [fence] = fences.values();
+  const lease = { [CLAIM_LEASE_MS]: String(limits.handOverMs) };
+  return isBatch ? lease : { ...lease, [CLAIM_FENCE]: String(fence) };
 }
 
 /** Adds the endpoint's own headers: they win over a sender's, and lose to ours. */
