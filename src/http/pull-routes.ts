@@ -24,8 +24,10 @@ const pulled = z
         .object({
           ...messageFields,
           attempt: z.int().meta({ description: "1 for the first." }),
-          ackId: z.string().meta({ description: "Settles this delivery." }),
-          deadlineAt: instant,
+          ackId: z.string().optional().meta({
+            description: "Settles this delivery. Absent under at-most-once: it is settled already.",
+          }),
+          deadlineAt: instant.optional(),
         })
         .meta({ id: "PulledMessage" }),
     ),

@@ -27,6 +27,11 @@ export function ack(backlog: Backlog, refs: readonly LeaseRef[]): SettleStatus[]
   });
 }
 
+/** At-most-once: what was just leased counts as settled, before anybody is handed it. */
+export function settleAtOnce(backlog: Backlog, leased: readonly Leased[]): void {
+  for (const { offset } of leased) settle(backlog, offset);
+}
+
 /** Gives each delivery back: an attempt that failed. Said twice, it counts once. */
 export function nack(
   backlog: Backlog,

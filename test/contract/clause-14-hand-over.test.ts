@@ -179,3 +179,21 @@ describe("clause 14, a 202", () => {
     expect(await end(queue.path, "complete", [{ ...claims[0], partition: 63 }])).toEqual(["claim-lost"]);
   });
 });
+
+describe("clause 14, settings", () => {
+  test("clause 14: a lease shorter than the endpoint's timeout is refused, with its limit", async () => {
+    const topic = await broker.topic();
+    const endpoint = { url: "https://hooks.example.com/x", timeoutMs: 120_000 };
+    const put = (json: object) =>
+      broker.send<{ type: string; field?: string; limit?: number; ackDeadlineMs?: number }>(
+        "PUT",
+        `${topic.path}/subscriptions/s`,
+        { json: { type: "push", endpoint, ...ONCE, ...json } },
+      );
+    const refused = await put({ ackDeadlineMs: 60_000 });
+    expect([refused.status, refused.body.field, refused.body.limit]).toEqual([400, "ackDeadlineMs", 120_000]);
+    expect(await put({ ackDeadlineMs: 120_000 })).toMatchObject({ status: 201 });
+    // Left to itself it is long enough.
+    expect((await put({})).body.ackDeadlineMs).toBe(120_000);
+  });
+});

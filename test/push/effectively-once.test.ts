@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { pushNamespace } from "../../src/ledger/claim";
 import { limits } from "../../src/limits";
+import { defaultSubscriptionSettings } from "../../src/settings";
 import { dispatchMessages } from "../../src/subscription/push-pump";
 import { type Asked, World } from "./dispatch-world";
 
@@ -272,5 +273,6 @@ describe("what the ledger remembers", () => {
 });
 
 it("a lease is claimed in one call of the ledger", () => {
-  expect(dispatchMessages("effectively-once")).toBeLessThanOrEqual(limits.claimsPerCall);
+  const once = { ...defaultSubscriptionSettings, guarantee: "effectively-once" } as const;
+  expect(dispatchMessages(once)).toBeLessThanOrEqual(limits.claimsPerCall);
 });
