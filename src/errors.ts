@@ -19,6 +19,7 @@ export type ErrorCode =
   | "token-not-found"
   | "stranded-not-found"
   | "schedule-not-found"
+  | "claim-not-found"
   | "method-not-allowed"
   | "conflict"
   | "id-reused"

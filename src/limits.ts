@@ -86,6 +86,8 @@ export const limits = {
   maxNackDelayMs: 12 * hour,
   reasonLength: 1_000,
   openLeases: 1_000,
+  /** At-most-once leases whose ids are remembered, so that a call which arrives twice settles nothing the second time. */
+  handedOutLeases: 1_000,
   maxInFlight: 20_000,
   defaultMaxInFlight: 1_000,
   /** Deliveries that wait, and as many lanes, per partition; past either the subscription stops reading on: both are in memory. */
@@ -140,6 +142,8 @@ export const limits = {
   reportRetryMs: 500,
   /** A claim in the ledger outlives its request's timeout by this: clocks of two dispatchers may differ. */
   claimMarginMs: 30 * second,
+  /** How long a receiver that answers 202 has to complete, unless its answer asks for another time. */
+  handOverMs: 15 * minute,
   /** When the ledger is away, effectively-once deliveries are tried again after this. */
   ledgerAwayMs: 5 * second,
   minTimeoutMs: 1 * second,
@@ -164,6 +168,10 @@ export const limits = {
   fingerprintLength: 128,
   /** How long a ledger remembers: past the longest retention of keys and of the default retries. */
   ledgerRetentionMs: 30 * day,
+  /** Less would not outlive the longest claim. */
+  minLedgerRetentionMs: 1 * day,
+  /** Past the longest retention of a topic, what removal may lag behind it, and as many retries as the default makes. */
+  maxLedgerRetentionMs: 500 * day,
   ledgerSweepRows: 1_000,
 
   // ── the control plane ──────────────────────────────────────────────────────────────────────────────

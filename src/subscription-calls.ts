@@ -43,6 +43,8 @@ export type LeasedDelivery = Readonly<{
 export type LeaseAnswer = Readonly<{
   leaseId: string;
   deadlineAt: number;
+  /** At-most-once: they were settled in the change that leased them. Nothing is left to ack, extend or report. */
+  settled?: true;
   deliveries: readonly LeasedDelivery[];
   records: Uint8Array;
 }>;
@@ -67,8 +69,21 @@ export type DispatchOutcome = Readonly<
     | { result: "failed"; note: AttemptNote; retryAfterMs?: number }
     /** Not sent: given back, no attempt counted, available again after `delayMs`. */
     | { result: "unsent"; delayMs: number; reason: string }
+    /** The receiver has it for `leaseMs` from now on, and settles it by its claim's fence. */
+    | { result: "handed-over"; fence: number; leaseMs: number }
   )
 >;
+
+const RECEIVER_LEASE = "claim:";
+
+/** The lease under which a receiver holds a delivery that it was handed over, by its claim's fence. */
+export function receiverLeaseId(fence: number): string {
+  return `${RECEIVER_LEASE}${fence}`;
+}
+
+export function isReceiverLease(leaseId: string): boolean {
+  return leaseId.startsWith(RECEIVER_LEASE);
+}
 
 export type ReportCall = Readonly<{
   leaseId: string;

@@ -6,6 +6,7 @@ import type { ZodObject } from "zod";
 import { refuse } from "../errors";
 import { type Runtime, systemRuntime } from "../runtime";
 import { auditRoutes } from "./audit-routes";
+import { claimRoutes } from "./claim-routes";
 import { deadLetterRoutes } from "./dead-letter-routes";
 import { ledgerRoutes } from "./ledger-routes";
 import { messageRoutes } from "./message-routes";
@@ -40,6 +41,7 @@ export const routes: readonly Route[] = [
   ...[subscriptionPlace, queuePlace].flatMap(seekRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(snapshotRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(pullRoutes),
+  ...[subscriptionPlace, queuePlace].flatMap(claimRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(deadLetterRoutes),
   inboundRoute,
   ...ledgerRoutes,

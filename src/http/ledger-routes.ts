@@ -3,7 +3,7 @@
 
 import { z } from "zod";
 import { type Result, refuse } from "../errors";
-import { type ClaimAnswer, ledgerNamespace } from "../ledger/claim";
+import { type Claim, type ClaimAnswer, ledgerNamespace } from "../ledger/claim";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import { isTooDeep } from "./json";
@@ -18,6 +18,11 @@ const ledgerParams = z.object({ ledger: name });
 const claimParams = z.object({ ledger: name, messageId });
 const fence = whole(0, Number.MAX_SAFE_INTEGER).meta({ description: "What the claim answered." });
 const leaseMs = whole(limits.minClaimLeaseMs, limits.maxClaimLeaseMs).default(limits.defaultClaimLeaseMs);
+const retentionMs = whole(limits.minLedgerRetentionMs, limits.maxLedgerRetentionMs)
+  .default(limits.ledgerRetentionMs)
+  .meta({
+    description: "How long the id is remembered from this claim on, done or not: past its last redelivery.",
+  });
 const claimant = text(1, limits.claimantLength).meta({
   description: "Who claims. Claiming again under the same name returns the same claim.",
 });
@@ -44,12 +49,29 @@ const claim = z.object({
   state: z.literal("claimed"),
   fence: z.int(),
   leaseUntil: instant,
+  attempts: z.int().meta({ description: "Claims of this id so far, this one included." }),
+  retainUntil: instant,
 });
 const completed = z.object({
   messageId: z.string(),
   state: z.literal("completed"),
   result: z.unknown().meta({ description: "What complete was given; null without." }),
 });
+const shown = z
+  .object({
+    messageId: z.string(),
+    state: z.enum(["claimed", "completed", "failed"]),
+    fence: z.int(),
+    claimant: z.string(),
+    leaseUntil: instant.meta({
+      description: "Once it has passed, a `claimed` id is free for the next claimant.",
+    }),
+    attempts: z.int(),
+    fingerprint: z.string().optional(),
+    result: z.unknown().meta({ description: "What complete was given; null without." }),
+    retainUntil: instant,
+  })
+  .meta({ id: "ShownClaim" });
 const claims = z.object({
   claims: z.array(
     z.union([
@@ -68,7 +90,7 @@ export const ledgerRoutes: readonly Route[] = [
     description:
       "201: it is yours until `leaseUntil`. 200: it was completed before. 409: another is at work, until `Retry-After`.",
     params: ledgerParams,
-    body: z.strictObject({ ...wanted, claimant, leaseMs }).meta({ id: "Claim" }),
+    body: z.strictObject({ ...wanted, claimant, leaseMs, retentionMs }).meta({ id: "Claim" }),
     answers: {
       200: { description: "It was completed before.", schema: completed },
       201: { description: "It is claimed.", schema: claim },
@@ -88,7 +110,7 @@ export const ledgerRoutes: readonly Route[] = [
     body: z
       .strictObject({
         messages: z.array(z.strictObject(wanted)).min(1).max(limits.claimsPerCall),
-        ...{ claimant, leaseMs },
+        ...{ claimant, leaseMs, retentionMs },
       })
       .refine(({ messages }) => new Set(messages.map((each) => each.messageId)).size === messages.length, {
         path: ["messages"],
@@ -107,6 +129,16 @@ export const ledgerRoutes: readonly Route[] = [
         ...how,
       });
       return reply(200, { claims: answers.map(showClaim) });
+    },
+  }),
+  route({
+    ...{ method: "get", path: `${base}/{messageId}`, tag, access },
+    summary: "Show how a message id stands",
+    params: claimParams,
+    answers: { 200: { description: "Its newest claim.", schema: shown } },
+    handle: async ({ broker: { ledger }, params }) => {
+      const found = await ledger.read(ledgerNamespace(params.ledger), params.messageId);
+      return found ? reply(200, showRow(found)) : refuse("claim-not-found", "Nobody has claimed this id.");
     },
   }),
   route({
@@ -159,6 +191,14 @@ function replyToClaim(answer: ClaimAnswer, runtime: Runtime): Result<Reply> {
   return refuse("claim-in-progress", "Another claimant holds the id.", {
     retryAfterMs: Math.max(0, answer.leaseUntil - runtime.now()),
   });
+}
+
+function showRow({ fingerprint, result, ...row }: Claim) {
+  return {
+    ...row,
+    ...(fingerprint !== null && { fingerprint }),
+    result: result === null ? null : JSON.parse(result),
+  };
 }
 
 function showClaim(answer: ClaimAnswer) {

@@ -41,6 +41,7 @@ export const problems: Readonly<Record<ErrorCode, Kind>> = {
   "token-not-found": final(404, "There is no such token"),
   "stranded-not-found": final(404, "There is no such stranded batch"),
   "schedule-not-found": final(404, "There is no such schedule"),
+  "claim-not-found": final(404, "There is no such claim"),
   "method-not-allowed": final(405, "The route does not take this method"),
   conflict: final(409, "This contradicts what exists"),
   "id-reused": final(422, "The message id was used for other content"),

@@ -24,8 +24,10 @@ const pulled = z
         .object({
           ...messageFields,
           attempt: z.int().meta({ description: "1 for the first." }),
-          ackId: z.string().meta({ description: "Settles this delivery." }),
-          deadlineAt: instant,
+          ackId: z.string().optional().meta({
+            description: "Settles this delivery. Absent under at-most-once: it is settled already.",
+          }),
+          deadlineAt: instant.optional(),
         })
         .meta({ id: "PulledMessage" }),
     ),
@@ -34,14 +36,13 @@ const pulled = z
 
 const ackIds = z.array(ackId).min(1).max(limits.settleIds);
 const ackBody = z.strictObject({ ackIds }).meta({ id: "Ack" });
-const nackBody = z
-  .strictObject({
-    ackIds,
-    delayMs: whole(0, limits.maxNackDelayMs).optional().meta({ description: "Instead of the backoff." }),
-    deadLetter: z.boolean().optional().meta({ description: "Give up: straight to the dead letters." }),
-    reason: text(1, limits.reasonLength).optional(),
-  })
-  .meta({ id: "Nack" });
+/** How something is given back. */
+export const nackFields = {
+  delayMs: whole(0, limits.maxNackDelayMs).optional().meta({ description: "Instead of the backoff." }),
+  deadLetter: z.boolean().optional().meta({ description: "Give up: straight to the dead letters." }),
+  reason: text(1, limits.reasonLength).optional(),
+};
+const nackBody = z.strictObject({ ackIds, ...nackFields }).meta({ id: "Nack" });
 const extendBody = z
   .strictObject({ ackIds, ackDeadlineMs: whole(limits.minAckDeadlineMs, limits.maxAckDeadlineMs) })
   .meta({ id: "Extend" });

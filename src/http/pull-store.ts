@@ -13,8 +13,9 @@ import { subscriptionAt } from "./partition-routes";
 import type { Found } from "./place-routes";
 
 export type Pulling = Readonly<{ max: number; waitMs: number; ackDeadlineMs?: number | undefined }>;
+/** Under at-most-once there is nothing to settle, so no ack id and no deadline. */
 export type PulledMessage = MessageJson &
-  Readonly<{ partition: number; offset: number; attempt: number; ackId: string; deadlineAt: number }>;
+  Readonly<{ partition: number; offset: number; attempt: number; ackId?: string; deadlineAt?: number }>;
 
 type Pull = Readonly<
   {
@@ -114,7 +115,8 @@ async function leaseFrom(
       const lease = await subscriptionAt(broker, found.subscription, partition).pull(call);
       if (!lease.ok && messages.length === 0) return lease;
       if (!lease.ok) break;
-      if (lease.value.deliveries.length > 0) taken.push({ partition, leaseId: call.leaseId });
+      if (lease.value.deliveries.length > 0 && !lease.value.settled)
+        taken.push({ partition, leaseId: call.leaseId });
       messages.push(...showLease(partition, lease.value));
       bytes -= lease.value.records.byteLength;
     } catch (fault) {
@@ -127,7 +129,7 @@ async function leaseFrom(
 
 function showLease(
   partition: number,
-  { leaseId, deadlineAt, deliveries, records }: LeaseAnswer,
+  { leaseId, deadlineAt, settled, deliveries, records }: LeaseAnswer,
 ): readonly PulledMessage[] {
   const messages = unpackRecords(records);
   return deliveries.flatMap(({ offset, attempt }, index) => {
@@ -138,8 +140,7 @@ function showLease(
       partition,
       offset,
       attempt,
-      ackId: `${partition}.${offset}.${leaseId}`,
-      deadlineAt,
+      ...(!settled && { ackId: `${partition}.${offset}.${leaseId}`, deadlineAt }),
     };
   });
 }

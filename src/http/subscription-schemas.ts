@@ -53,8 +53,14 @@ const endpoint = z.strictObject({
 const subscriptionFields = {
   type: z.enum(["push", "pull"]).default("pull"),
   endpoint: endpoint.optional(),
-  ackDeadlineMs: whole(limits.minAckDeadlineMs, limits.maxAckDeadlineMs).default(limits.defaultAckDeadlineMs),
-  maxAttempts: whole(1, limits.maxAttempts).default(limits.defaultMaxAttempts),
+  ackDeadlineMs: whole(limits.minAckDeadlineMs, limits.maxAckDeadlineMs)
+    .optional()
+    .meta({
+      description: `${limits.defaultAckDeadlineMs} unless given; for push, no less than endpoint.timeoutMs.`,
+    }),
+  maxAttempts: whole(1, limits.maxAttempts)
+    .optional()
+    .meta({ description: `${limits.defaultMaxAttempts} unless given; under at-most-once it is 1.` }),
   retry: z
     .strictObject({
       minDelayMs: whole(limits.minRetryDelayMs, limits.maxRetryDelayMs).optional(),
@@ -103,7 +109,7 @@ export function checkSubscription(body: SubscriptionFields, { local }: { local: 
   if (!isPush && body.guarantee === "effectively-once") {
     complain("guarantee", "effectively-once is for push; a pull consumer uses a ledger");
   }
-  if (body.guarantee === "at-most-once") complain("guarantee", "at-most-once is not yet supported");
+  faults.push(...guaranteeFaults(body));
   if (minDelayMs > maxDelayMs) {
     faults.push({ field: "retry.minDelayMs", detail: "it is above retry.maxDelayMs", limit: maxDelayMs });
   }
@@ -117,9 +123,28 @@ export function checkSubscription(body: SubscriptionFields, { local }: { local: 
   return faults.length > 0 ? refuseFaults(faults) : ok(null);
 }
 
+/**
+ * What contradicts the guarantee. A lease shorter than its request could end under it, and the message would be sent
+ * a second time while the first is still being answered.
+ */
+function guaranteeFaults({
+  guarantee,
+  maxAttempts,
+  ackDeadlineMs,
+  endpoint,
+}: SubscriptionFields): FieldFault[] {
+  if (guarantee === "at-most-once") {
+    if ((maxAttempts ?? 1) === 1) return [];
+    return [{ field: "maxAttempts", detail: "at-most-once makes one attempt", limit: 1 }];
+  }
+  if (endpoint === undefined || (ackDeadlineMs ?? endpoint.timeoutMs) >= endpoint.timeoutMs) return [];
+  const detail = "it is below endpoint.timeoutMs: a lease outlives its request";
+  return [{ field: "ackDeadlineMs", detail, limit: endpoint.timeoutMs }];
+}
+
 /** A subscription's settings from its body. A body without a signing secret keeps the one that is held. */
 export function subscriptionSettings(body: SubscriptionFields): SubscriptionSettings {
-  const { type, ackDeadlineMs, onExhausted, guarantee, maxInFlight, endpoint, batch } = body;
+  const { type, onExhausted, guarantee, maxInFlight, endpoint, batch } = body;
   const { timeoutMs, url, headers, signingSecret } = endpoint ?? { timeoutMs: 0, url: "", headers: {} };
   const secrets = signingSecret === undefined ? [] : [signingSecret];
   const { maxMessages: batchMaxMessages, maxWaitMs: batchMaxWaitMs } = batch ?? {
@@ -127,9 +152,11 @@ export function subscriptionSettings(body: SubscriptionFields): SubscriptionSett
     maxWaitMs: 0,
   };
   const push = { url, headers, timeoutMs, batchMaxMessages, batchMaxWaitMs, secrets };
+  const ackDeadlineMs = body.ackDeadlineMs ?? Math.max(limits.defaultAckDeadlineMs, timeoutMs);
+  const maxAttempts = guarantee === "at-most-once" ? 1 : (body.maxAttempts ?? limits.defaultMaxAttempts);
   return {
     ...{ type, ackDeadlineMs, onExhausted, guarantee, maxInFlight },
-    retry: { maxAttempts: body.maxAttempts, ...retryOf(body) },
+    retry: { maxAttempts, ...retryOf(body) },
     paused: false,
     ...(type === "push" && { push }),
   };

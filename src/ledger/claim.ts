@@ -23,11 +23,13 @@ export type Claim = Readonly<{
   fingerprint: string | null;
   result: string | null;
   attempts: number;
+  /** Until then it is remembered, whatever becomes of it. */
+  retainUntil: number;
 }>;
 
 export type ClaimAnswer = Readonly<
   { messageId: string } & (
-    | { state: "claimed"; fence: number; leaseUntil: number; attempts: number }
+    | { state: "claimed"; fence: number; leaseUntil: number; attempts: number; retainUntil: number }
     | { state: "completed"; result: string | null }
     | { state: "in-progress"; leaseUntil: number }
     /** The same id was claimed for other content. */
@@ -38,6 +40,11 @@ export type ClaimAnswer = Readonly<
 /** The namespace of a push subscription's partition, another one for each replay of its log. */
 export function pushNamespace(generation: string, partition: number, replay = 0): string {
   return `push:${generation}:${partition}${replay > 0 ? `:${replay}` : ""}`;
+}
+
+/** What a push claim is for. An id may stand at two offsets, under two ordering keys: then it is two messages. */
+export function pushClaimId({ offset, messageId }: Readonly<{ offset: number; messageId: string }>): string {
+  return `${offset}:${messageId}`;
 }
 
 /** The namespace of a ledger that consumers use over HTTP. */
@@ -53,10 +60,12 @@ export function claimAnswer(
   row: Claim,
   asked: Readonly<{ claimant: string; fingerprint?: string }>,
 ): ClaimAnswer {
-  const { messageId, fence, leaseUntil, attempts } = row;
+  const { messageId, fence, leaseUntil, attempts, retainUntil } = row;
   if (isOtherContent(row.fingerprint, asked.fingerprint)) return { messageId, state: "reused" };
   if (row.state === "completed") return { messageId, state: "completed", result: row.result };
-  if (row.claimant === asked.claimant) return { messageId, state: "claimed", fence, leaseUntil, attempts };
+  if (row.claimant === asked.claimant) {
+    return { messageId, state: "claimed", fence, leaseUntil, attempts, retainUntil };
+  }
   return { messageId, state: "in-progress", leaseUntil };
 }
 

@@ -12,9 +12,12 @@ export type ClaimCall = Readonly<{
   /** Who claims. Repeating a call as the same claimant returns the same claims. */
   claimant: string;
   leaseMs: number;
+  /** How long it is remembered from now on, at least as long as it is leased; else `limits.ledgerRetentionMs`. */
+  retentionMs?: number | undefined;
 }>;
 
 export type ClaimRef = Readonly<{ messageId: string; fence: number }>;
+export type HeldClaim = ClaimRef & Readonly<{ leaseUntil: number }>;
 export type Completion = ClaimRef & Readonly<{ result?: string }>;
 
 type Row = {
@@ -26,6 +29,7 @@ type Row = {
   fingerprint: string | null;
   result: string | null;
   attempts: number;
+  expires_at: number;
 };
 
 // A fence is the instant of its claim, made to rise: so it also rises over a row that was swept and forgotten.
@@ -42,7 +46,7 @@ const CLAIM = `
     lease_until = excluded.lease_until,
     fingerprint = coalesce(processed_messages.fingerprint, excluded.fingerprint),
     attempts = processed_messages.attempts + 1,
-    expires_at = excluded.expires_at
+    expires_at = max(processed_messages.expires_at, excluded.expires_at)
   WHERE processed_messages.state <> 'completed'
     AND (processed_messages.state <> 'claimed' OR processed_messages.lease_until <= ?3)
     AND (processed_messages.fingerprint IS NULL OR excluded.fingerprint IS NULL
@@ -50,7 +54,8 @@ const CLAIM = `
 
 // By the primary key, once per item.
 const READ = `
-  SELECT row.message_id, row.state, row.fence, row.claimant, row.lease_until, row.fingerprint, row.result, row.attempts
+  SELECT row.message_id, row.state, row.fence, row.claimant, row.lease_until, row.fingerprint, row.result, row.attempts,
+    row.expires_at
   FROM json_each(?2) AS item
   CROSS JOIN processed_messages AS row ON row.namespace = ?1 AND row.message_id = item.value ->> 'messageId'
   ORDER BY item.key`;
@@ -59,12 +64,18 @@ const READ = `
 // namespace so that each is looked up by the primary key: joined directly, SQLite would read the whole namespace.
 const settling = (change: string, from: string) => `
   WITH item AS MATERIALIZED (
-    SELECT ?1 AS namespace, value ->> 'messageId' AS message_id, value ->> 'fence' AS fence, value ->> 'result' AS result
+    SELECT ?1 AS namespace, value ->> 'messageId' AS message_id, value ->> 'fence' AS fence, value ->> 'result' AS result,
+      value ->> 'leaseUntil' AS lease_until
     FROM json_each(?2))
   UPDATE processed_messages AS row SET ${change} FROM item
   WHERE row.namespace = item.namespace AND row.message_id = item.message_id AND row.fence = item.fence AND ${from}`;
 const COMPLETE = settling("state = 'completed', result = item.result", "row.state <> 'completed'");
 const EXTEND = settling("lease_until = ?3", "row.state = 'claimed'");
+// A lease that was moved since its holder last saw it was moved by the receiver, and stays.
+const HAND_OVER = settling(
+  "lease_until = CASE WHEN row.lease_until > item.lease_until THEN row.lease_until ELSE ?3 END",
+  "row.state = 'claimed'",
+);
 const FAIL = settling("state = 'failed'", "row.state = 'claimed'");
 const RELEASE = settling("state = 'released', attempts = attempts - 1", "row.state = 'claimed'");
 
@@ -89,22 +100,23 @@ export class LedgerStore {
     bounded(call.messages.length);
     const now = this.runtime.now();
     const items = JSON.stringify(call.messages);
+    const retentionMs = Math.max(call.retentionMs ?? limits.ledgerRetentionMs, call.leaseMs);
     const claim = this.d1
       .prepare(CLAIM)
-      .bind(
-        call.namespace,
-        items,
-        now,
-        call.claimant,
-        now + call.leaseMs,
-        now + Math.max(limits.ledgerRetentionMs, call.leaseMs),
-      );
+      .bind(call.namespace, items, now, call.claimant, now + call.leaseMs, now + retentionMs);
     const rows = await this.writeAndRead(claim, call.namespace, items);
     return call.messages.map((asked, index) => {
       const row = rows[index];
       if (row?.messageId !== asked.messageId) throw new Error("the ledger did not read back what it claimed");
       return claimAnswer(row, { ...asked, claimant: call.claimant });
     });
+  }
+
+  /** One message as it stands, whoever has claimed it; undefined when it was never claimed, or is forgotten. */
+  async read(namespace: string, messageId: string): Promise<Claim | undefined> {
+    const read = this.d1.prepare(READ).bind(namespace, JSON.stringify([{ messageId }]));
+    const { results } = await read.all<Row>();
+    return results.map(toClaim)[0];
   }
 
   /** Moves the end of one claim's lease; `claim-lost` when it was overtaken or has ended otherwise. */
@@ -123,6 +135,18 @@ export class LedgerStore {
     const leaseUntil = this.runtime.now() + call.leaseMs;
     const held = await this.settle(EXTEND, call.namespace, call.items, "claimed", leaseUntil);
     return held.map((isHeld) => (isHeld ? leaseUntil : "claim-lost"));
+  }
+
+  /**
+   * Leaves claims for `leaseMs` to whoever works on them now. Each item has the lease's end as its holder knows it.
+   * Answers how each stands: it may have been completed or failed before. `claim-lost` when it was overtaken.
+   */
+  async handOver(
+    call: Readonly<{ namespace: string; leaseMs: number; items: readonly HeldClaim[] }>,
+  ): Promise<readonly (ClaimState | "claim-lost")[]> {
+    const leaseUntil = this.runtime.now() + call.leaseMs;
+    const rows = await this.change(HAND_OVER, call.namespace, call.items, leaseUntil);
+    return rows.map((row) => row?.state ?? "claim-lost");
   }
 
   /** Completes claims for ever, each with the result it answers from now on. A repeat is completed too. */
@@ -170,6 +194,17 @@ export class LedgerStore {
     state: ClaimState,
     leaseUntil?: number,
   ): Promise<readonly boolean[]> {
+    const rows = await this.change(sql, namespace, items, leaseUntil);
+    return rows.map((row) => row?.state === state);
+  }
+
+  /** Runs one settle, and answers each item's row as it now stands, if it is under the item's fence. */
+  private async change(
+    sql: string,
+    namespace: string,
+    items: readonly ClaimRef[],
+    leaseUntil?: number,
+  ): Promise<readonly (Claim | undefined)[]> {
     bounded(items.length);
     if (items.length === 0) return [];
     const json = JSON.stringify(items);
@@ -178,7 +213,7 @@ export class LedgerStore {
     const byId = new Map(rows.map((row) => [row.messageId, row]));
     return items.map(({ messageId, fence }) => {
       const row = byId.get(messageId);
-      return row?.state === state && row.fence === fence;
+      return row?.fence === fence ? row : undefined;
     });
   }
 
@@ -200,6 +235,7 @@ function toClaim(row: Row): Claim {
     fingerprint: row.fingerprint,
     result: row.result,
     attempts: row.attempts,
+    retainUntil: row.expires_at,
   };
 }
 

@@ -2,14 +2,17 @@
 // What becomes of each is noted at once and written together, by flush(), before the dispatch reports it.
 
 import type { DispatchCall } from "../dispatch-calls";
-import { type ClaimAnswer, pushNamespace } from "../ledger/claim";
-import type { ClaimRef, LedgerStore } from "../ledger/ledger-store";
+import { type ClaimAnswer, pushClaimId, pushNamespace } from "../ledger/claim";
+import type { ClaimRef, HeldClaim, LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { DispatchOutcome } from "../subscription-calls";
 import type { Item } from "./dispatch-plan";
+import type { Fences } from "./hand-over";
 
-type Held = ClaimRef & Readonly<{ leaseUntil: number }>;
+type Handed = HeldClaim & Readonly<{ offset: number; leaseMs: number }>;
+/** What its receiver ended before the subscription knew that it has it. */
+export type EndedEarly = Readonly<{ offset: number; fence: number; state: "completed" | "failed" }>;
 type Ending = "complete" | "failAll" | "release";
 
 const ENDINGS = { delivered: "complete", failed: "failAll", unsent: "release" } as const;
@@ -18,7 +21,9 @@ export class ClaimsStore {
   private readonly namespace: string;
   /** Long enough for a request, so that nobody else claims while one is under way. */
   private readonly neededMs: number;
-  private readonly held = new Map<number, Held>();
+  private readonly held = new Map<number, HeldClaim>();
+  private handed: Handed[] = [];
+  private endedEarly: EndedEarly[] = [];
   private noted: { ending: Ending; ref: ClaimRef }[] = [];
   private extending: Promise<void> | undefined;
 
@@ -31,12 +36,17 @@ export class ClaimsStore {
     this.neededMs = (call.settings.push?.timeoutMs ?? limits.maxTimeoutMs) + limits.claimMarginMs;
   }
 
-  /** Claims every item in one call, under the lease's id: a dispatch of the same lease gets the same claims. */
-  async claim(items: readonly Item[]): Promise<readonly ClaimAnswer[]> {
-    const messages = items.map((item) => ({ messageId: claimKey(item) }));
+  /**
+   * Claims every item in one call, under the lease's id: a dispatch of the same lease gets the same claims. They are
+   * remembered for `retentionMs`.
+   */
+  async claim(items: readonly Item[], retentionMs: number): Promise<readonly ClaimAnswer[]> {
+    const messages = items.map(({ offset, message }) => ({
+      messageId: pushClaimId({ offset, messageId: message.id }),
+    }));
     const { leaseId } = this.call.lease;
     const { namespace, leaseMs } = this;
-    const answers = await this.ledger.claim({ namespace, messages, claimant: leaseId, leaseMs });
+    const answers = await this.ledger.claim({ namespace, messages, claimant: leaseId, leaseMs, retentionMs });
     items.forEach((item, index) => {
       const answer = answers[index];
       if (answer?.state === "claimed") this.held.set(item.offset, answer);
@@ -60,6 +70,43 @@ export class ClaimsStore {
     return !items.some(isShort);
   }
 
+  /** The fences of the items, for their request to carry. */
+  fencesOf(items: readonly Item[]): Fences {
+    const fences = items.map(({ offset }) => [offset, this.held.get(offset)?.fence] as const);
+    return new Map(fences.flatMap(([offset, fence]) => (fence === undefined ? [] : [[offset, fence]])));
+  }
+
+  /** From now on the items are their receiver's to complete: they are neither extended nor ended here. */
+  handOver(items: readonly Item[], leaseMs: number): void {
+    for (const { offset } of items) {
+      const held = this.held.get(offset);
+      if (held === undefined) continue;
+      this.held.delete(offset);
+      this.handed.push({ ...held, offset, leaseMs });
+    }
+  }
+
+  /**
+   * Keeps for their receivers the claims of those of `offsets` that were handed over. Only once the subscription knows
+   * it: what was ended before that is answered here, and what is ended after it, the subscription is told.
+   */
+  async keepHandedOver(offsets: ReadonlySet<number>): Promise<readonly EndedEarly[]> {
+    const known = this.handed.filter(({ offset }) => offsets.has(offset));
+    for (const [leaseMs, items] of Map.groupBy(known, ({ leaseMs }) => leaseMs)) {
+      const states = await this.ledger.handOver({
+        namespace: this.namespace,
+        leaseMs,
+        items: items.map((each) => ({ ...refOf(each), leaseUntil: each.leaseUntil })),
+      });
+      this.handed = this.handed.filter((handed) => !items.includes(handed));
+      items.forEach(({ offset, fence }, index) => {
+        const state = states[index];
+        if (state === "completed" || state === "failed") this.endedEarly.push({ offset, fence, state });
+      });
+    }
+    return this.endedEarly.splice(0);
+  }
+
   /** Notes that items were processed. */
   complete(items: readonly Item[]): void {
     for (const { offset } of items) this.end(offset, "complete");
@@ -67,7 +114,9 @@ export class ClaimsStore {
 
   /** Notes what has become of deliveries: a failed one may be claimed again at once, an unsent one too. */
   note(outcomes: readonly DispatchOutcome[]): void {
-    for (const { offset, result } of outcomes) this.end(offset, ENDINGS[result]);
+    for (const { offset, result } of outcomes) {
+      if (result !== "handed-over") this.end(offset, ENDINGS[result]);
+    }
   }
 
   /** Writes what was noted. What could not be written stays noted, and the fault is thrown. */
@@ -89,7 +138,7 @@ export class ClaimsStore {
     const held = this.held.get(offset);
     if (held === undefined) return;
     this.held.delete(offset);
-    this.noted.push({ ending, ref: { messageId: held.messageId, fence: held.fence } });
+    this.noted.push({ ending, ref: refOf(held) });
   }
 
   private async extendAll(): Promise<void> {
@@ -105,7 +154,6 @@ export class ClaimsStore {
   }
 }
 
-/** A message id may stand at two offsets, under two ordering keys: then it is two messages. */
-function claimKey({ offset, message }: Item): string {
-  return `${offset}:${message.id}`;
+function refOf({ messageId, fence }: ClaimRef): ClaimRef {
+  return { messageId, fence };
 }

@@ -1,7 +1,7 @@
 // What a dispatch may send next, and what has become of the rest. Messages of one ordering key form a lane: one
 // request at a time, in order. A parcel is what one request carries.
 //
-//   pending ──takeParcel──▶ in a request ──settleParcel──▶ delivered | failed | unsent (behind a failure)
+//   pending ──takeParcel──▶ in a request ──settleParcel──▶ delivered | failed | handed over | unsent (behind one)
 //      ├────────────────────────── giveBack ─────────────▶ unsent, with all behind it in its lane
 //      └────────────────────────── skipDone ─────────────▶ delivered before, by an earlier dispatch
 //
@@ -10,6 +10,7 @@
 import type { Message } from "../message";
 import { unpackRecords } from "../record-batch";
 import type { AttemptNote, DispatchOutcome, LeaseAnswer } from "../subscription-calls";
+import type { HandOver } from "./hand-over";
 
 /** One leased delivery with its message. */
 export type Item = Readonly<{ offset: number; attempt: number; message: Message }>;
@@ -19,6 +20,8 @@ export type Plan = Readonly<{
   pending: readonly Item[];
   /** Ordering keys with a request under way. */
   busy: ReadonlySet<string>;
+  /** Whether what is not done holds up its lane. Not under at-most-once: it never comes again. */
+  holdsLanes: boolean;
   /** What has become of deliveries and is not reported yet, in the order it happened. */
   outcomes: readonly DispatchOutcome[];
 }>;
@@ -26,13 +29,19 @@ export type Plan = Readonly<{
 /** For each message id that a batch endpoint named as failed, its reason. */
 export type Failures = ReadonlyMap<string, string>;
 
-/** How one request was answered. `failures` are messages that a 2xx did not acknowledge. */
+type Acknowledgement = Readonly<{ status: number; at: number; latencyMs: number; failures: Failures }>;
+
+/**
+ * How one request was answered. `failures` are messages that a 2xx did not acknowledge; `handOver` is there when
+ * the others are taken on and not yet done.
+ */
 export type WebhookAnswer = Readonly<
-  | { delivered: true; status: number; at: number; latencyMs: number; failures: Failures }
+  | ({ delivered: true; handOver?: HandOver } & Acknowledgement)
   | { delivered: false; note: AttemptNote; retryAfterMs?: number; gone: boolean }
 >;
 
 const BEHIND = "behind a failed delivery of its ordering key";
+const BEHIND_HANDED_OVER = "behind a delivery of its ordering key that its receiver has not completed";
 
 /** The leased deliveries with their messages. */
 export function leasedItems({ deliveries, records }: LeaseAnswer): readonly Item[] {
@@ -45,8 +54,8 @@ export function leasedItems({ deliveries, records }: LeaseAnswer): readonly Item
 }
 
 /** A plan to send `items`. */
-export function planOf(items: readonly Item[]): Plan {
-  return { pending: items, busy: new Set(), outcomes: [] };
+export function planOf(items: readonly Item[], { holdsLanes } = { holdsLanes: true }): Plan {
+  return { pending: items, busy: new Set(), holdsLanes, outcomes: [] };
 }
 
 /**
@@ -77,22 +86,26 @@ export function takeParcel(plan: Plan, max: number): Readonly<{ parcel: readonly
 export function settleParcel(plan: Plan, parcel: readonly Item[], answer: WebhookAnswer): Plan {
   const outcomes: DispatchOutcome[] = [];
   const failed: Item[] = [];
+  const handedOver: Item[] = [];
   const broken = new Set<string>();
   for (const item of parcel) {
     const { offset, message } = item;
     if (message.orderingKey !== undefined && broken.has(message.orderingKey)) {
-      outcomes.push(behind(item));
+      outcomes.push(behind(item, BEHIND));
     } else if (answer.delivered && isAcknowledged(item, answer)) {
-      outcomes.push({ offset, result: "delivered", status: answer.status });
+      const handed = handing(item, answer);
+      outcomes.push(handed ?? { offset, result: "delivered", status: answer.status });
+      if (handed) handedOver.push(item);
     } else {
       outcomes.push(failure(item, answer));
       failed.push(item);
-      if (message.orderingKey !== undefined) broken.add(message.orderingKey);
+      if (plan.holdsLanes && message.orderingKey !== undefined) broken.add(message.orderingKey);
     }
   }
   const ended = lanesOf(parcel);
   const busy = new Set([...plan.busy].filter((key) => !ended.has(key)));
-  return breakLanes({ ...plan, busy, outcomes: [...plan.outcomes, ...outcomes] }, failed);
+  const settled = breakLanes({ ...plan, busy, outcomes: [...plan.outcomes, ...outcomes] }, failed, BEHIND);
+  return breakLanes(settled, handedOver, BEHIND_HANDED_OVER);
 }
 
 /** Whether the answer says of this message that it was processed. */
@@ -105,7 +118,7 @@ export function giveBack(plan: Plan, items: readonly Item[], delayMs: number, re
   const given = new Set(items);
   const outcomes = items.map(({ offset }) => ({ offset, result: "unsent" as const, delayMs, reason }));
   const left = { ...plan, pending: plan.pending.filter((item) => !given.has(item)) };
-  return breakLanes({ ...left, outcomes: [...plan.outcomes, ...outcomes] }, items);
+  return breakLanes({ ...left, outcomes: [...plan.outcomes, ...outcomes] }, items, BEHIND);
 }
 
 /** Settles a pending item that an earlier dispatch has delivered: it is not sent again. */
@@ -120,20 +133,28 @@ export function reported(plan: Plan, count: number): Plan {
 }
 
 /** Gives back whatever is behind `items` in their lanes. */
-function breakLanes(plan: Plan, items: readonly Item[]): Plan {
-  const broken = lanesOf(items);
+function breakLanes(plan: Plan, items: readonly Item[], reason: string): Plan {
+  const broken = plan.holdsLanes ? lanesOf(items) : new Set<string>();
   if (broken.size === 0) return plan;
   const isBehind = ({ message }: Item) =>
     message.orderingKey !== undefined && broken.has(message.orderingKey);
   return {
     ...plan,
     pending: plan.pending.filter((item) => !isBehind(item)),
-    outcomes: [...plan.outcomes, ...plan.pending.filter(isBehind).map(behind)],
+    outcomes: [...plan.outcomes, ...plan.pending.filter(isBehind).map((item) => behind(item, reason))],
   };
 }
 
-function behind({ offset }: Item): DispatchOutcome {
-  return { offset, result: "unsent", delayMs: 0, reason: BEHIND };
+function behind({ offset }: Item, reason: string): DispatchOutcome {
+  return { offset, result: "unsent", delayMs: 0, reason };
+}
+
+/** The outcome of what was handed over to its receiver; undefined when it was done, or has no claim to complete. */
+function handing({ offset }: Item, answer: WebhookAnswer): DispatchOutcome | undefined {
+  if (!answer.delivered || answer.handOver === undefined) return undefined;
+  const { leaseMs, fences } = answer.handOver;
+  const fence = fences.get(offset);
+  return fence === undefined ? undefined : { offset, result: "handed-over", fence, leaseMs };
 }
 
 function failure({ offset, message }: Item, answer: WebhookAnswer): DispatchOutcome {

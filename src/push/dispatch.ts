@@ -2,6 +2,8 @@
 //
 //   claim (effectively-once) ─▶ send, parcel by parcel ─▶ write to the ledger ─▶ report
 //                                   └── every few seconds: write, report, extend the lease ──┘
+//
+// At-most-once has no lease and no report: all of it is settled before it comes here, so all of it is sent, once.
 
 import type { DispatchCall } from "../dispatch-calls";
 import { checkEndpointUrl } from "../endpoint-url";
@@ -9,8 +11,9 @@ import type { Result } from "../errors";
 import type { LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
 import type { PushSettings } from "../settings";
-import type { ReportCall } from "../subscription-calls";
-import { ClaimsStore } from "./claims-store";
+import { type DispatchOutcome, type ReportCall, receiverLeaseId } from "../subscription-calls";
+import { claimRetentionMs } from "./claim-retention";
+import { ClaimsStore, type EndedEarly } from "./claims-store";
 import type { Item, Plan } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
 import { importSecrets } from "./signature";
@@ -23,6 +26,8 @@ export type Dispatching = Wire &
     ledger: LedgerStore;
     sleep(ms: number): Promise<void>;
     report(call: ReportCall): Promise<Result<null>>;
+    /** How long the topic keeps messages; undefined when that cannot be told now. Only for effectively-once. */
+    topicRetentionMs(): Promise<number | undefined>;
     /** The endpoint answered 410 Gone. */
     endpointGone(): void;
     log(line: Readonly<Record<string, unknown>>): void;
@@ -32,11 +37,13 @@ type Run = {
   readonly call: DispatchCall;
   readonly deps: Dispatching;
   readonly push: PushSettings;
+  /** At-most-once: settled before it was handed out. */
+  readonly settled: boolean;
   /** Only for effectively-once. */
   readonly claims: ClaimsStore | undefined;
   readonly startedAt: number;
   plan: Plan;
-  readonly counts: { delivered: number; failed: number; unsent: number };
+  readonly counts: Record<DispatchOutcome["result"], number>;
   /** As far as reports were answered, the lease is ours until then. */
   leaseEndsAt: number;
   /** Why nothing more is sent. */
@@ -50,23 +57,26 @@ export async function dispatch(call: DispatchCall, deps: Dispatching): Promise<v
   const { push, guarantee } = call.settings;
   if (push === undefined) throw new Error("a pull subscription has no endpoint to dispatch to");
   const { runtime, ledger } = deps;
+  const settled = call.lease.settled === true;
+  const isClaimed = guarantee === "effectively-once" && !settled;
   const run: Run = {
     call,
     deps,
     push,
-    claims: guarantee === "effectively-once" ? new ClaimsStore(ledger, call, runtime) : undefined,
+    settled,
+    claims: isClaimed ? new ClaimsStore(ledger, call, runtime) : undefined,
     startedAt: runtime.now(),
-    plan: plans.planOf(plans.leasedItems(call.lease)),
-    counts: { delivered: 0, failed: 0, unsent: 0 },
+    plan: plans.planOf(plans.leasedItems(call.lease), { holdsLanes: !settled }),
+    counts: { delivered: 0, failed: 0, unsent: 0, "handed-over": 0 },
     leaseEndsAt: call.lease.deadlineAt,
     leaseLost: false,
     gone: false,
   };
   try {
-    await reportWhile(run, sendAll(run));
+    await (settled ? sendAll(run) : reportWhile(run, sendAll(run)));
   } finally {
     giveBack(run, run.plan.pending, 0, run.stopped ?? "the dispatch ran out of time");
-    await reportLast(run);
+    if (!settled || run.gone) await reportLast(run);
     logRun(run);
   }
 }
@@ -91,8 +101,9 @@ async function sendAll(run: Run): Promise<void> {
   }
 }
 
-/** No request starts after the dispatch's time, or once the lease may be another's. */
-function mayStart({ stopped, deps, startedAt, leaseEndsAt }: Run): boolean {
+/** No request starts after the dispatch's time, or once the lease may be another's. What is settled, nobody else sends. */
+function mayStart({ stopped, settled, deps, startedAt, leaseEndsAt }: Run): boolean {
+  if (settled) return stopped === undefined;
   const now = deps.runtime.now();
   return stopped === undefined && now < startedAt + limits.dispatchMs && now < leaseEndsAt;
 }
@@ -103,9 +114,9 @@ async function openEndpoint(run: Run): Promise<Endpoint | undefined> {
   const refusal = checkEndpointUrl(push.url, { local: deps.local });
   const keys = refusal ? undefined : await importSecrets(push.secrets).catch(() => undefined);
   if (keys) {
-    const { topic, subscription, partition } = call;
+    const { topic, subscription, partition, replay } = call;
     return {
-      origin: { topic, subscription, partition },
+      origin: { topic, subscription, partition, replay },
       push,
       keys,
       minRetryMs: call.settings.retry.minDelayMs,
@@ -129,7 +140,9 @@ async function claimAll(run: Run): Promise<void> {
   const { claims, deps } = run;
   if (claims === undefined) return;
   const items = run.plan.pending;
-  const answers = await claims.claim(items).catch(() => undefined);
+  const topicRetentionMs = await deps.topicRetentionMs().catch(() => undefined);
+  const retentionMs = claimRetentionMs(run.call.settings, topicRetentionMs);
+  const answers = await claims.claim(items, retentionMs).catch(() => undefined);
   if (answers === undefined) return giveBack(run, items, limits.ledgerAwayMs, "the ledger is away");
   for (const [index, item] of items.entries()) {
     const answer = answers[index];
@@ -152,9 +165,11 @@ async function carry(run: Run, endpoint: Endpoint, parcel: readonly Item[]): Pro
     if (held === undefined) run.stopped ??= "the ledger is away";
     return giveBack(run, parcel, limits.ledgerAwayMs, "its claim in the ledger could not be held");
   }
-  const answer = await sendWebhook(deps, endpoint, parcel);
+  const answer = await sendWebhook(deps, endpoint, parcel, claims?.fencesOf(parcel));
   // Before the outcomes, which give back what is behind a failure in its lane: acknowledged, it settles unsent then.
-  claims?.complete(parcel.filter((item) => plans.isAcknowledged(item, answer)));
+  const acknowledged = parcel.filter((item) => plans.isAcknowledged(item, answer));
+  if (answer.delivered && answer.handOver) claims?.handOver(acknowledged, answer.handOver.leaseMs);
+  else claims?.complete(acknowledged);
   advance(run, plans.settleParcel(run.plan, parcel, answer));
   if (answer.delivered || !answer.gone || run.gone) return;
   run.gone = true;
@@ -201,6 +216,7 @@ async function reportSoFar(run: Run): Promise<void> {
   if (!answer) return;
   run.leaseEndsAt = askedAt + ackDeadlineMs;
   run.plan = plans.reported(run.plan, told.length);
+  await keepHandedOver(run, told, 1);
 }
 
 /**
@@ -210,7 +226,31 @@ async function reportSoFar(run: Run): Promise<void> {
  */
 async function reportLast(run: Run): Promise<void> {
   await writeClaims(run, limits.reportTries);
-  await report(run, { outcomes: run.plan.outcomes, done: true });
+  const { outcomes } = run.plan;
+  await report(run, { outcomes, done: true });
+  await keepHandedOver(run, outcomes, limits.reportTries);
+}
+
+/**
+ * Keeps the claims of what the subscription now knows to be handed over. A receiver that ended one sooner told a
+ * subscription that did not know of it yet: it is told again here.
+ */
+async function keepHandedOver(run: Run, told: readonly DispatchOutcome[], tries: number): Promise<void> {
+  const { claims, deps } = run;
+  if (claims === undefined) return;
+  const offsets = new Set(told.map(({ offset }) => offset));
+  const ended = (await trying(run, tries, () => claims.keepHandedOver(offsets))) ?? [];
+  const now = deps.runtime.now();
+  for (const [fence, early] of Map.groupBy(ended, (each) => each.fence)) {
+    const outcomes = early.map((each) => outcomeOfReceiver(each, now));
+    const call = { leaseId: receiverLeaseId(fence), outcomes, done: false };
+    await trying(run, limits.reportTries, () => deps.report(call));
+  }
+}
+
+function outcomeOfReceiver({ offset, state }: EndedEarly, at: number): DispatchOutcome {
+  if (state === "completed") return { offset, result: "delivered" };
+  return { offset, result: "failed", note: { at, status: 202, error: "failed by its receiver" } };
 }
 
 /** Writes to the ledger what was noted. Answers whether all of it is written. */
@@ -253,9 +293,13 @@ async function trying<T>(run: Run, tries: number, attempt: () => Promise<T>): Pr
   }
 }
 
-/** One wide line for each dispatch. Nothing of the endpoint but its answers' counts: a URL may hold a secret. */
-function logRun({ call, deps, counts, startedAt, stopped }: Run): void {
+/**
+ * One wide line for each dispatch. Nothing of the endpoint but its answers' counts: a URL may hold a secret. Under
+ * at-most-once also which offsets are lost: nothing else will tell.
+ */
+function logRun({ call, deps, settled, plan, counts, startedAt, stopped }: Run): void {
   const { topic, subscription, partition, lease } = call;
+  const lost = plan.outcomes.filter(({ result }) => settled && result !== "delivered");
   deps.log({
     event: "dispatch",
     topic,
@@ -263,7 +307,9 @@ function logRun({ call, deps, counts, startedAt, stopped }: Run): void {
     partition,
     leaseId: lease.leaseId,
     count: lease.deliveries.length,
-    ...counts,
+    ...{ delivered: counts.delivered, failed: counts.failed, unsent: counts.unsent },
+    ...(counts["handed-over"] > 0 && { handedOver: counts["handed-over"] }),
+    ...(lost.length > 0 && { lost: lost.map(({ offset }) => offset) }),
     ms: deps.runtime.now() - startedAt,
     ...(stopped !== undefined && { stopped }),
   });

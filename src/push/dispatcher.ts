@@ -26,12 +26,19 @@ export class Dispatcher extends WorkerEntrypoint<Env> implements DispatchCalls {
       timeout: (ms) => AbortSignal.timeout(ms),
       sleep: (ms) => new Promise((wake) => setTimeout(wake, ms)),
       report: (report) => subscription.report(report),
+      topicRetentionMs: () => topicRetentionMs(env, call.topic),
       endpointGone: () => this.ctx.waitUntil(pauseGone(env, call)),
       log: (line) => {
         if (log) console.log(JSON.stringify(line));
       },
     });
   }
+}
+
+/** Through the isolate's cache of the catalog; undefined while the topic cannot be read, or is gone. */
+async function topicRetentionMs(env: Env, name: string): Promise<number | undefined> {
+  const topic = await new CatalogStore(env.CATALOG, systemRuntime).topic(name);
+  return topic.ok ? topic.value.settings.retentionMs : undefined;
 }
 
 /** Pauses the subscription whose endpoint is gone, unless it was made anew or got another endpoint meanwhile. */

@@ -7,17 +7,20 @@
 import { limits } from "../limits";
 import { messageJson } from "../message-json";
 import type { Failures, Item } from "./dispatch-plan";
+import type { Fences } from "./hand-over";
 
 export const BATCH_CONTENT_TYPE = "application/vnd.pennypost.batch+json";
 
-/** The body of a batch request. */
-export function batchBody(partition: number, items: readonly Item[]): string {
-  const messages = items.map(({ offset, attempt, message }) => ({
-    ...messageJson(message),
-    partition,
-    offset,
-    attempt,
-  }));
+/** The body of a batch request. Under effectively-once each message has the fence of its claim. */
+export function batchBody(partition: number, items: readonly Item[], fences?: Fences): string {
+  const messages = items.map(({ offset, attempt, message }) => {
+    const claimFence = fences?.get(offset);
+    return {
+      ...messageJson(message),
+      ...{ partition, offset, attempt },
+      ...(claimFence !== undefined && { claimFence }),
+    };
+  });
   return JSON.stringify({ messages });
 }
 

@@ -3,10 +3,18 @@
 // A header carries printable ASCII. Every other character, `%` itself, and a space at either end is
 // percent-encoded as UTF-8: a receiver gets the exact value back with one percent-decoding.
 
+import { limits } from "../limits";
 import type { Message } from "../message";
+import { CLAIM_FENCE, CLAIM_LEASE_MS, type Fences } from "./hand-over";
 
 /** Where a request comes from. */
-export type Origin = Readonly<{ topic: string; subscription: string; partition: number }>;
+export type Origin = Readonly<{
+  topic: string;
+  subscription: string;
+  partition: number;
+  /** How often completed work was asked for again, by a seek that reprocesses. 0 or absent at first. */
+  replay?: number;
+}>;
 export type HeaderList = Readonly<Record<string, string>>;
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
@@ -32,7 +40,7 @@ const utf8 = new TextEncoder();
 
 /** The headers of a request that carries one message, without its signature. */
 export function messageHeaders(
-  { topic, subscription, partition }: Origin,
+  origin: Origin,
   { message, offset, attempt }: Readonly<{ message: Message; offset: number; attempt: number }>,
 ): HeaderList {
   const { orderingKey, subject, attributes = {}, headers = {}, traceparent } = message;
@@ -41,9 +49,7 @@ export function messageHeaders(
     list[`pennypost-attr-${name.toLowerCase()}`] = headerSafe(value);
   }
   list["content-type"] = headerSafe(message.contentType);
-  list["pennypost-topic"] = headerSafe(topic);
-  list["pennypost-subscription"] = headerSafe(subscription);
-  list["pennypost-partition"] = String(partition);
+  Object.assign(list, originHeaders(origin));
   list["pennypost-offset"] = String(offset);
   list["pennypost-attempt"] = String(attempt);
   if (orderingKey !== undefined) list["pennypost-ordering-key"] = headerSafe(orderingKey);
@@ -53,13 +59,25 @@ export function messageHeaders(
 }
 
 /** The headers of a request that carries several messages: what is theirs is in the body. */
-export function batchHeaders({ topic, subscription, partition }: Origin, contentType: string): HeaderList {
+export function batchHeaders(origin: Origin, contentType: string): HeaderList {
+  return { "content-type": contentType, ...originHeaders(origin) };
+}
+
+function originHeaders({ topic, subscription, partition, replay = 0 }: Origin): Record<string, string> {
   return {
-    "content-type": contentType,
     "pennypost-topic": headerSafe(topic),
     "pennypost-subscription": headerSafe(subscription),
     "pennypost-partition": String(partition),
+    ...(replay > 0 && { "pennypost-replay": String(replay) }),
   };
+}
+
+/** What a receiver needs to complete the claims of its request: a batch has its fences in the body. */
+export function claimHeaders(fences: Fences | undefined, isBatch: boolean): HeaderList {
+  if (fences === undefined || fences.size === 0) return {};
+  const [fence] = fences.values();
+  const lease = { [CLAIM_LEASE_MS]: String(limits.handOverMs) };
+  return isBatch ? lease : { ...lease, [CLAIM_FENCE]: String(fence) };
 }
 
 /** Adds the endpoint's own headers: they win over a sender's, and lose to ours. */

@@ -5,11 +5,13 @@ import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { PushSettings } from "../settings";
 import type { Failures, Item, WebhookAnswer } from "./dispatch-plan";
+import { CLAIM_LEASE_MS, type Fences, handOverMs } from "./hand-over";
 import { retryAfterMs } from "./retry-after";
 import { batchId, sign } from "./signature";
 import { BATCH_CONTENT_TYPE, batchBody, batchComposition, batchFailures } from "./webhook-batch";
 import {
   batchHeaders,
+  claimHeaders,
   type HeaderList,
   messageHeaders,
   type Origin,
@@ -39,15 +41,16 @@ type Body = Readonly<{ text: string; whole: boolean }>;
 const NO_FAILURES: Failures = new Map();
 const utf8 = new TextEncoder();
 
-/** Sends one parcel, and says how it fared. */
+/** Sends one parcel, and says how it fared. `fences` are those of its claims: then a 202 hands it over. */
 export async function sendWebhook(
   wire: Wire,
   endpoint: Endpoint,
   parcel: readonly Item[],
+  fences?: Fences,
 ): Promise<WebhookAnswer> {
   const at = wire.runtime.now();
   try {
-    const request = await webhookRequest(endpoint, parcel, Math.floor(at / 1000));
+    const request = await webhookRequest(endpoint, parcel, Math.floor(at / 1000), fences);
     const response = await wire.fetch(endpoint.push.url, {
       ...request,
       // A redirect could lead anywhere, also where checkEndpointUrl would not: it is an answer, and a failure.
@@ -55,7 +58,9 @@ export async function sendWebhook(
       // Covers the headers and the body: reading is aborted too.
       signal: wire.timeout(endpoint.push.timeoutMs),
     });
-    return await judge(wire, endpoint, parcel, response, at);
+    const answer = await judge(wire, endpoint, parcel, response, at);
+    if (fences === undefined || response.status !== 202 || !answer.delivered) return answer;
+    return { ...answer, handOver: { leaseMs: handOverMs(response.headers.get(CLAIM_LEASE_MS)), fences } };
   } catch (error) {
     const latencyMs = wire.runtime.now() - at;
     const note = { at, error: describeFault(error, endpoint.push), latencyMs };
@@ -68,11 +73,13 @@ export async function webhookRequest(
   { origin, push, keys }: Endpoint,
   parcel: readonly Item[],
   timestamp: number,
+  fences?: Fences,
 ): Promise<Readonly<{ method: "POST"; headers: HeaderList; body: Uint8Array }>> {
-  const { id, headers, body } = await contentOf(origin, push, parcel);
+  const { id, headers, body } = await contentOf(origin, push, parcel, fences);
   const signature = await sign(keys, { id, timestamp, body });
   const signed = {
     ...withEndpointHeaders(headers, push.headers),
+    ...claimHeaders(fences, push.batchMaxMessages > 1),
     "webhook-id": id,
     "webhook-timestamp": String(timestamp),
     ...(signature !== "" && { "webhook-signature": signature }),
@@ -81,7 +88,12 @@ export async function webhookRequest(
 }
 
 /** One message goes as its own bytes; an endpoint that takes batches always gets the JSON of a batch. */
-async function contentOf(origin: Origin, push: PushSettings, parcel: readonly Item[]): Promise<Content> {
+async function contentOf(
+  origin: Origin,
+  push: PushSettings,
+  parcel: readonly Item[],
+  fences: Fences | undefined,
+): Promise<Content> {
   const [only] = parcel;
   if (push.batchMaxMessages <= 1 && only !== undefined) {
     return { id: only.message.id, headers: messageHeaders(origin, only), body: only.message.body };
@@ -89,7 +101,7 @@ async function contentOf(origin: Origin, push: PushSettings, parcel: readonly It
   return {
     id: await batchId(batchComposition(origin.partition, parcel)),
     headers: batchHeaders(origin, BATCH_CONTENT_TYPE),
-    body: utf8.encode(batchBody(origin.partition, parcel)),
+    body: utf8.encode(batchBody(origin.partition, parcel, fences)),
   };
 }
 

@@ -10,7 +10,7 @@ import type { Backlog } from "./backlog";
 import { cutLease, findMissing } from "./leasing";
 import type { LogReader } from "./log-reader";
 import type { RecordBuffer } from "./record-buffer";
-import { leasedBy } from "./settling";
+import { leasedBy, settleAtOnce } from "./settling";
 
 export type Wanted = Readonly<{ leaseId: string; max: number; maxBytes: number; ackDeadlineMs: number }>;
 
@@ -28,6 +28,9 @@ export type DeskParts = Readonly<{
 }>;
 
 export class LeaseDesk {
+  /** At-most-once: leases that were settled as they were handed out. In memory only: a restart forgets them. */
+  private readonly handedOut = new Set<string>();
+
   constructor(private readonly parts: DeskParts) {}
 
   /**
@@ -38,6 +41,8 @@ export class LeaseDesk {
     const { backlog, reader } = this.parts;
     const again = leasedBy(backlog, wanted.leaseId);
     if (again.length > 0) return this.leaseAgain(wanted.leaseId);
+    // Asked twice, it must not settle other deliveries that then reach nobody.
+    if (this.handedOut.has(wanted.leaseId)) return this.answer(wanted.leaseId, 0, [], []);
     for (let reads = 0; reads < limits.leaseReads && this.parts.isLive(); reads++) {
       await this.buryDying();
       if (await this.readFirst(wanted.max, reads)) continue;
@@ -74,11 +79,23 @@ export class LeaseDesk {
     const room = settings.maxInFlight - backlog.leasedCount;
     const canOpen = !settings.paused && backlog.leases.size < limits.openLeases;
     if (!canOpen || room <= 0) return this.answer(leaseId, deadlineAt, [], []);
-    const { leased, records } = this.parts.change(() =>
-      cutLease(backlog, buffer, { leaseId, now, deadlineAt, max: Math.min(max, room), maxBytes }),
-    );
+    const isSettled = settings.guarantee === "at-most-once";
+    const { leased, records } = this.parts.change(() => {
+      const cut = cutLease(backlog, buffer, { leaseId, now, deadlineAt, max: Math.min(max, room), maxBytes });
+      if (isSettled) settleAtOnce(backlog, cut.leased);
+      return cut;
+    });
     if (buffer.isHalfFull) for (const { offset } of leased) buffer.forget(offset);
-    return this.answer(leaseId, deadlineAt, leased, records);
+    const answer = this.answer(leaseId, deadlineAt, leased, records);
+    if (!isSettled || leased.length === 0) return answer;
+    this.rememberHandedOut(leaseId);
+    return { ...answer, settled: true };
+  }
+
+  private rememberHandedOut(leaseId: string): void {
+    this.handedOut.add(leaseId);
+    const [oldest] = this.handedOut;
+    if (this.handedOut.size > limits.handedOutLeases && oldest !== undefined) this.handedOut.delete(oldest);
   }
 
   private answer(

@@ -4,7 +4,7 @@
 import type { DispatchCalls } from "../dispatch-calls";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
-import type { Guarantee } from "../settings";
+import type { SubscriptionSettings } from "../settings";
 import type { LeaseAnswer } from "../subscription-calls";
 import type { Backlog } from "./backlog";
 import type { LeaseDesk } from "./lease-desk";
@@ -38,8 +38,10 @@ export class PushPump {
     return settings.type === "push" && !settings.paused;
   }
 
+  /** At-most-once sends one dispatch after another: nothing else keeps a lane in order once it is settled. */
   get hasRoom(): boolean {
-    return this.parts.underway.count < limits.dispatchesPerSubscription;
+    const isInTurn = this.parts.row().settings.guarantee === "at-most-once";
+    return this.parts.underway.count < (isInTurn ? 1 : limits.dispatchesPerSubscription);
   }
 
   /** Hands out what can be pushed now. One at a time: whoever comes meanwhile makes it look once more. */
@@ -62,8 +64,9 @@ export class PushPump {
   private async dispatchOne(): Promise<boolean> {
     if (!this.parts.isLive() || !this.isActive || this.gathersUntil() !== undefined) return false;
     const leaseId = this.parts.runtime().newId();
-    const { ackDeadlineMs, guarantee } = this.parts.row().settings;
-    const max = dispatchMessages(guarantee);
+    const { settings } = this.parts.row();
+    const { ackDeadlineMs } = settings;
+    const max = dispatchMessages(settings);
     const wanted = { leaseId, max, maxBytes: limits.dispatchBytes, ackDeadlineMs };
     const lease = await this.parts.desk.lease(wanted, false);
     if (lease.deliveries.length === 0) return false;
@@ -100,7 +103,14 @@ export class PushPump {
   }
 }
 
-/** How many deliveries one dispatch carries: under effectively-once, as many as one call to the ledger claims. */
-export function dispatchMessages(guarantee: Guarantee): number {
-  return guarantee === "effectively-once" ? limits.claimsPerCall : limits.dispatchMessages;
+/**
+ * How many deliveries one dispatch carries. Under effectively-once, as many as one call to the ledger claims. Under
+ * at-most-once, no more than can be sent in a dispatch's time however slow the endpoint is: none can be given back.
+ */
+export function dispatchMessages({ guarantee, push }: SubscriptionSettings): number {
+  if (guarantee === "effectively-once") return limits.claimsPerCall;
+  if (guarantee === "at-least-once" || !push) return limits.dispatchMessages;
+  const rounds = Math.max(1, Math.floor(limits.dispatchMs / push.timeoutMs));
+  const sent = rounds * limits.dispatchConnections * push.batchMaxMessages;
+  return Math.min(limits.dispatchMessages, sent);
 }

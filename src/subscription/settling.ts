@@ -3,10 +3,26 @@
 // go back with it, un-attempted, so that the lane stays in order.
 
 import type { SubscriptionSettings } from "../settings";
-import type { DispatchOutcome, LeaseRef, NackCall, ReportCall, SettleStatus } from "../subscription-calls";
+import {
+  type DispatchOutcome,
+  isReceiverLease,
+  type LeaseRef,
+  type NackCall,
+  type ReportCall,
+  receiverLeaseId,
+  type SettleStatus,
+} from "../subscription-calls";
 import type { How } from "../timeline-calls";
 import type { Backlog, Lease } from "./backlog";
-import { type Delivery, type Failure, giveBack, type Leased, mayAck, release } from "./delivery";
+import {
+  type Delivery,
+  type Failure,
+  giveBack,
+  type Leased,
+  lease as leaseAgain,
+  mayAck,
+  release,
+} from "./delivery";
 
 /** The instant and the chance of one change. `jitter` answers a fresh number in [0, 1) each time. */
 export type Moment = Readonly<{ now: number; jitter: () => number }>;
@@ -19,6 +35,11 @@ export function ack(backlog: Backlog, refs: readonly LeaseRef[]): SettleStatus[]
     settle(backlog, delivery, { how: "acked" });
     return "acked";
   });
+}
+
+/** At-most-once: what was just leased counts as settled, before anybody is handed it. */
+export function settleAtOnce(backlog: Backlog, leased: readonly Leased[]): void {
+  for (const delivery of leased) settle(backlog, delivery, { how: "handed-out" });
 }
 
 /** Gives each delivery back: an attempt that failed. Said twice, it counts once. */
@@ -96,8 +117,34 @@ function applyOutcome(
     backlog.put(giveBack(delivery, moment.now + outcome.delayMs));
     return;
   }
+  if (outcome.result === "handed-over") {
+    handOver(backlog, delivery, outcome, moment.now);
+    return;
+  }
   const delay = outcome.retryAfterMs === undefined ? {} : { delayMs: outcome.retryAfterMs };
   fail(backlog, delivery, { note: outcome.note, ...delay }, settings, moment);
+}
+
+/** Moves a delivery from the dispatcher's lease to its receiver's, which ends by itself unless it is settled before. */
+function handOver(
+  backlog: Backlog,
+  delivery: Leased,
+  { fence, leaseMs }: Readonly<{ fence: number; leaseMs: number }>,
+  now: number,
+): void {
+  const [leaseId, deadlineAt] = [receiverLeaseId(fence), now + leaseMs];
+  const given = giveBack(delivery, now);
+  backlog.put(given);
+  const handed = leaseAgain(given, leaseId);
+  backlog.put(handed);
+  // Those of one dispatch have one fence and one deadline, and so one lease.
+  const held = [...backlog.leases].find((lease) => lease.id === leaseId && lease.deadlineAt === deadlineAt);
+  if (held) {
+    held.offsets.add(handed.offset);
+    backlog.leaseOf.set(handed.offset, held);
+  } else {
+    backlog.openLease(leaseId, deadlineAt, [handed]);
+  }
 }
 
 /** Ends the leases whose deadline has passed, up to `max` deliveries: each is an attempt that failed. */
@@ -109,16 +156,13 @@ export function expireLeases(
 ): number {
   let expired = 0;
   for (const lease of [...backlog.leases].filter(({ deadlineAt }) => deadlineAt <= moment.now)) {
+    const error = isReceiverLease(lease.id)
+      ? "its receiver answered 202 and did not complete it in time"
+      : "the ack deadline passed";
     for (const offset of [...lease.offsets].sort((a, b) => a - b)) {
       const delivery = backlog.deliveries.get(offset);
       if (delivery?.state !== "leased" || expired >= max) continue;
-      fail(
-        backlog,
-        delivery,
-        { note: { at: moment.now, error: "the ack deadline passed" } },
-        settings,
-        moment,
-      );
+      fail(backlog, delivery, { note: { at: moment.now, error } }, settings, moment);
       expired += 1;
     }
   }

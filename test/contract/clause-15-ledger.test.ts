@@ -5,7 +5,10 @@ import { codeOf, type Problem, unique } from "../support/contract-client";
 import { brokerUnderTest } from "../support/contract-target";
 
 const broker = await brokerUnderTest();
-type Claim = Readonly<{ state: string; fence: number; leaseUntil: number; result?: unknown }> & Problem;
+type Claim = Readonly<
+  Record<"fence" | "leaseUntil" | "attempts" | "retainUntil", number> & { state: string; result?: unknown }
+> &
+  Problem;
 
 /** A ledger that nobody else knows, as one consumer after another uses it. */
 function newLedger() {
@@ -94,6 +97,48 @@ test("clause 15: the same id for other content is refused", async () => {
   const other = await claim("m", "worker", { fingerprint: "20 euros" });
   expect([other.status, codeOf(other.body)]).toEqual([422, "claim-reused"]);
   expect((await claim("m", "worker", { fingerprint: "10 euros" })).status).toBe(200);
+});
+
+test("clause 15: how an id stands can be read, and reading claims nothing", async () => {
+  const { base, claim, settle } = newLedger();
+  const unknown = await broker.send("GET", `${base}/m`);
+  expect([unknown.status, codeOf(unknown.body)]).toEqual([404, "claim-not-found"]);
+  const { body } = await claim("m", "worker", { fingerprint: "10 euros" });
+  const { fence, leaseUntil } = body;
+  expect(await broker.call("GET", `${base}/m`)).toMatchObject({
+    ...{ messageId: "m", state: "claimed", claimant: "worker", fence, leaseUntil, attempts: 1 },
+    fingerprint: "10 euros",
+  });
+  await settle("complete", "m", { fence, result: { transfer: 17 } });
+  expect(await broker.call("GET", `${base}/m`)).toMatchObject({
+    state: "completed",
+    result: { transfer: 17 },
+  });
+});
+
+test("clause 15: an id is remembered for as long as its claim says, from a day to 500 days", async () => {
+  const day = 24 * 60 * 60_000;
+  const { claim } = newLedger();
+  const long = await claim("long", "worker", { retentionMs: 400 * day });
+  const usual = await claim("usual", "worker");
+  expect(long.body.retainUntil - usual.body.retainUntil).toBeGreaterThan(369 * day);
+  for (const retentionMs of [day - 1, 500 * day + 1]) {
+    const refused = await claim("m", "worker", { retentionMs });
+    expect([refused.status, refused.body.field]).toEqual([400, "retentionMs"]);
+  }
+});
+
+test("clause 15: attempts are counted, and a result has its limit", async () => {
+  const { claim, settle } = newLedger();
+  const first = await claim("m", "worker");
+  await settle("fail", "m", { fence: first.body.fence });
+  const second = await claim("m", "worker");
+  expect([first.body.attempts, second.body.attempts]).toEqual([1, 2]);
+  const tooLong = await settle("complete", "m", { fence: second.body.fence, result: "x".repeat(20_000) });
+  expect([tooLong.status, tooLong.body.field]).toEqual([400, "result"]);
+  const fits = "x".repeat(16_000);
+  expect((await settle("complete", "m", { fence: second.body.fence, result: fits })).status).toBe(200);
+  expect((await claim("m", "other")).body.result).toBe(fits);
 });
 
 test("clause 15: ledgers do not know each other's messages", async () => {

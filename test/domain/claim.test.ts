@@ -12,6 +12,7 @@ const held: Claim = {
   fingerprint: "one",
   result: null,
   attempts: 2,
+  retainUntil: 9_000,
 };
 const done: Claim = { ...held, state: "completed", result: "r" };
 
@@ -23,6 +24,7 @@ describe("the answer to a claim", () => {
       fence: 7,
       leaseUntil: 1_000,
       attempts: 2,
+      retainUntil: 9_000,
     });
   });
 

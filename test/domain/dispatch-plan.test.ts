@@ -56,6 +56,38 @@ describe("the next parcel", () => {
   });
 });
 
+describe("what is not done, in its lane", () => {
+  const lane = [item(1, "a"), item(2, "a"), item(3, "b")];
+  const handOver = { leaseMs: 5_000, fences: new Map([[1, 7]]) };
+
+  it("holds up the rest when its receiver has taken it on", () => {
+    const { parcel, plan } = takeParcel(planOf(lane), 1);
+    const settled = settleParcel(plan, parcel, { ...ok, handOver });
+    expect(settled.outcomes).toMatchObject([
+      { offset: 1, result: "handed-over", fence: 7, leaseMs: 5_000 },
+      { offset: 2, result: "unsent", delayMs: 0 },
+    ]);
+    expect(offsets(settled.pending)).toEqual([3]);
+  });
+
+  it("holds up nothing under at-most-once: it does not come again", () => {
+    const { parcel, plan } = takeParcel(planOf(lane, { holdsLanes: false }), 1);
+    const settled = settleParcel(plan, parcel, failed);
+    expect(settled.outcomes).toMatchObject([{ offset: 1, result: "failed" }]);
+    expect(offsets(takeParcel(settled, 1).parcel)).toEqual([2]);
+  });
+
+  it("fails no other of its batch under at-most-once", () => {
+    const { parcel, plan } = takeParcel(planOf(lane, { holdsLanes: false }), 3);
+    const settled = settleParcel(plan, parcel, { ...ok, failures: new Map([["m1", "busy"]]) });
+    expect(settled.outcomes.map(({ offset, result }) => [offset, result])).toEqual([
+      [1, "failed"],
+      [2, "delivered"],
+      [3, "delivered"],
+    ]);
+  });
+});
+
 describe("the end of a parcel", () => {
   it("gives back the rest of a lane behind a failure, and nothing of other lanes", () => {
     const { parcel, plan } = takeParcel(planOf([item(1, "a"), item(2, "a"), item(3, "b"), item(4)]), 1);

@@ -230,6 +230,74 @@ describe("settling", () => {
   });
 });
 
+describe("handing over", () => {
+  const handOver = async (claim: { fence: number; leaseUntil: number }, leaseMs: number) => {
+    const { fence, leaseUntil } = claim;
+    return (await ledger.handOver({ namespace, leaseMs, items: [{ messageId: "m", fence, leaseUntil }] }))[0];
+  };
+
+  it("leaves a claim to its receiver for as long as asked, also when that is shorter", async () => {
+    const held = await claimed("a");
+    expect(await handOver(held, 5_000)).toBe("claimed");
+    now += 5_000;
+    expect(await claim("b")).toMatchObject({ state: "claimed" });
+  });
+
+  it("keeps what its receiver has extended meanwhile", async () => {
+    const held = await claimed("a");
+    await ledger.extend({ namespace, messageId: "m", fence: held.fence, leaseMs: 10 * minute });
+    expect(await handOver(held, 5_000)).toBe("claimed");
+    now += 9 * minute;
+    expect(await claim("b")).toMatchObject({ state: "in-progress" });
+  });
+
+  it("says how a claim ended before, and that one which was overtaken is lost", async () => {
+    const held = await claimed("a");
+    await ledger.fail({ namespace, messageId: "m", fence: held.fence });
+    expect(await handOver(held, 5_000)).toBe("failed");
+    const second = await claimed("b");
+    expect(await handOver(held, 5_000)).toBe("claim-lost");
+    await complete(second.fence);
+    expect(await handOver(second, 5_000)).toBe("completed");
+  });
+});
+
+describe("reading", () => {
+  it("shows the newest claim and disturbs nothing", async () => {
+    expect(await ledger.read(namespace, "m")).toBeUndefined();
+    const held = await claimed("a", "m", { fingerprint: "one" });
+    const row = { state: "claimed", claimant: "a", fence: held.fence, fingerprint: "one", attempts: 1 };
+    expect(await ledger.read(namespace, "m")).toMatchObject(row);
+    await complete(held.fence, '{"n":1}');
+    expect(await ledger.read(namespace, "m")).toMatchObject({ state: "completed", result: '{"n":1}' });
+  });
+});
+
+describe("remembering", () => {
+  const day = 24 * 60 * minute;
+  const claimFor = async (retentionMs: number | undefined, messageId: string, leaseMs = minute) =>
+    (await ledger.claim({ namespace, messages: [{ messageId }], claimant: "a", leaseMs, retentionMs }))[0];
+
+  it("lasts as long as the claim asks for, and its answer says until when", async () => {
+    await ledger.sweep(1_000_000);
+    expect(await claimFor(365 * day, "long")).toMatchObject({ retainUntil: now + 365 * day });
+    expect(await claimFor(day, "short")).toMatchObject({ retainUntil: now + day });
+    expect(await claimFor(undefined, "usual")).toMatchObject({ retainUntil: now + limits.ledgerRetentionMs });
+    now += limits.ledgerRetentionMs;
+    await ledger.sweep(1_000_000);
+    const left = await Promise.all(["long", "short", "usual"].map((id) => ledger.read(namespace, id)));
+    expect(left.map((row) => row?.messageId)).toEqual(["long", undefined, undefined]);
+  });
+
+  it("is never shortened by a later claim", async () => {
+    const first = await claimFor(365 * day, "m");
+    now += minute;
+    expect(await claimFor(day, "m")).toMatchObject({
+      retainUntil: first?.state === "claimed" ? first.retainUntil : 0,
+    });
+  });
+});
+
 describe("sweeping", () => {
   it("forgets in bounded steps what is past its retention, and nothing else", async () => {
     now += 10 * limits.ledgerRetentionMs;

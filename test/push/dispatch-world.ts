@@ -14,6 +14,7 @@ import {
   type SubscriptionSettings,
 } from "../../src/settings";
 import type { DispatchOutcome, ReportCall } from "../../src/subscription-calls";
+import type { Isolate } from "./isolate";
 
 export type Sent = Readonly<{
   id: string;
@@ -59,6 +60,8 @@ export class World {
   /** Set them to end the world before or after a method of the ledger: the isolate died there. */
   diesBefore: string | undefined;
   diesAfter: string | undefined;
+  /** How long the topic keeps messages; undefined when nobody can tell. */
+  topicRetentionMs: number | undefined = 7 * 24 * 3_600_000;
   readonly generation = `generation-${++lastGeneration}`;
   readonly runtime: Runtime;
   private timers: Timer[] = [];
@@ -94,27 +97,41 @@ export class World {
 
   /** Runs one dispatch to its end; or, when it dies, to its death. */
   async dispatch(asked: Asked): Promise<void> {
-    let ended = false;
-    let fault: unknown;
-    const running = dispatch(this.callOf(asked), this.deps())
+    const running = this.start(this.callOf(asked));
+    await this.drive(() => running.ended || this.dead);
+    this.dead = false;
+    this.timers = [];
+    if (running.fault) throw running.fault;
+  }
+
+  /** Begins a dispatch, in an isolate that may stop. It goes on while the world is driven. */
+  start(call: DispatchCall, isolate?: Isolate): Readonly<{ ended: boolean; fault: unknown }> {
+    const running: { ended: boolean; fault: unknown } = { ended: false, fault: undefined };
+    dispatch(call, isolate?.within(this.deps()) ?? this.deps())
       .catch((error: unknown) => {
-        fault = error;
+        running.fault = error;
       })
       .finally(() => {
-        ended = true;
+        running.ended = true;
       });
-    while (!ended && !this.dead) {
+    return running;
+  }
+
+  /** Lets time pass, from one thing that waits for it to the next, until `isOver`. */
+  async drive(isOver: () => boolean): Promise<void> {
+    while (!isOver()) {
       await this.settled();
-      if (ended || this.dead) break;
+      if (isOver()) return;
       const [next] = this.timers.sort((a, b) => a.at - b.at).splice(0, 1);
       if (next === undefined) throw new Error("the dispatch waits for nothing");
       this.now = Math.max(this.now, next.at);
       next.fire();
     }
-    this.dead = false;
+  }
+
+  /** Whoever waited for time is gone. */
+  forgetTimers(): void {
     this.timers = [];
-    if (ended) await running;
-    if (fault) throw fault;
   }
 
   callOf(asked: Asked): DispatchCall {
@@ -161,6 +178,11 @@ export class World {
     });
   }
 
+  /** A row of the ledger, as nobody disturbs it. */
+  peek(namespace: string, messageId: string) {
+    return new LedgerStore(d1, this.runtime).read(namespace, messageId);
+  }
+
   private deps(): Dispatching {
     return {
       runtime: this.runtime,
@@ -170,6 +192,7 @@ export class World {
       timeout: (ms) => this.timeout(ms),
       fetch: (url, init) => this.post(url, init),
       report: (call) => this.take(call),
+      topicRetentionMs: async () => this.topicRetentionMs,
       endpointGone: () => {
         this.gone += 1;
       },

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { pushNamespace } from "../../src/ledger/claim";
 import { limits } from "../../src/limits";
+import { defaultSubscriptionSettings } from "../../src/settings";
 import { dispatchMessages } from "../../src/subscription/push-pump";
 import { type Asked, World } from "./dispatch-world";
 
@@ -249,6 +250,29 @@ describe("a batch endpoint under effectively-once", () => {
   });
 });
 
+describe("what the ledger remembers", () => {
+  const year = 365 * 24 * 60 * 60_000;
+  const rememberedMs = async (world: World) => {
+    await world.dispatch(one);
+    const row = await world.peek(pushNamespace(world.generation, 0), "0:m0");
+    return (row?.retainUntil ?? 0) - world.now;
+  };
+
+  it("outlives the last redelivery: the topic's retention, and what is retried after", async () => {
+    const world = new World();
+    world.topicRetentionMs = year;
+    expect(await rememberedMs(world)).toBeGreaterThan(year);
+    expect(await rememberedMs(new World())).toBe(limits.ledgerRetentionMs);
+  });
+
+  it("outlives the longest retention while nobody can tell the topic's", async () => {
+    const world = new World();
+    world.topicRetentionMs = undefined;
+    expect(await rememberedMs(world)).toBeGreaterThan(year);
+  });
+});
+
 it("a lease is claimed in one call of the ledger", () => {
-  expect(dispatchMessages("effectively-once")).toBeLessThanOrEqual(limits.claimsPerCall);
+  const once = { ...defaultSubscriptionSettings, guarantee: "effectively-once" } as const;
+  expect(dispatchMessages(once)).toBeLessThanOrEqual(limits.claimsPerCall);
 });
