@@ -1,10 +1,10 @@
 // Claims that a push request handed over to its receiver (clause 14): it answered 202, and completes, extends or fails
-// them here, by the fence that the request carried. The same below a subscription and a queue.
+// them here, by the claim that the request carried. The same below a subscription and a queue.
 
 import { z } from "zod";
 import { inParallel } from "../catalog/entry-lifecycle";
 import { ok, type Result } from "../errors";
-import { pushClaimId, pushNamespace } from "../ledger/claim";
+import { type PushClaim, pushClaimId, pushNamespace } from "../ledger/claim";
 import type { ClaimRef, LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
 import { type LeaseRef, receiverLeaseId, type SubscriptionCalls } from "../subscription-calls";
@@ -16,17 +16,25 @@ import { nackFields } from "./pull-routes";
 import { type Route, reply, route } from "./route";
 import { instant, messageId, whole } from "./schemas";
 
+const CLAIM = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,14})\.(0|[1-9]\d{0,14})\.(0|[1-9]\d{0,14})$/;
+
+const claimText = z
+  .string()
+  .max(64)
+  .regex(CLAIM, "this is no claim of a push request")
+  .transform((text): PushClaim & { text: string } => {
+    const [partition = 0, offset = 0, replay = 0, fence = 0] = text.split(".").map(Number);
+    return { text, partition, offset, replay, fence };
+  })
+  .meta({
+    type: "string",
+    description: "`pennypost-claim` of the request; in a batch, the message's `claim`.",
+    example: "0.42.0.1790000000000",
+  });
 const claim = z
   .strictObject({
-    partition: whole(0, limits.partitions - 1).meta({ description: "`pennypost-partition` of the request." }),
-    offset: whole(0, Number.MAX_SAFE_INTEGER).meta({ description: "`pennypost-offset`." }),
+    claim: claimText,
     messageId: messageId.meta({ description: "`webhook-id`; in a batch, the message's `id`." }),
-    fence: whole(0, Number.MAX_SAFE_INTEGER).meta({
-      description: "`pennypost-claim-fence`; in a batch, the message's `claimFence`.",
-    }),
-    replay: whole(0, Number.MAX_SAFE_INTEGER)
-      .default(0)
-      .meta({ description: "`pennypost-replay`, when the request has it." }),
   })
   .meta({ id: "PushClaim" });
 const claims = z.array(claim).min(1).max(limits.claimsPerCall);
@@ -36,7 +44,7 @@ const settled = z
   .object({
     results: z.array(
       z.object({
-        ...{ partition: z.int(), offset: z.int() },
+        claim: z.string(),
         status: z.enum(["completed", "failed", "extended", "claim-lost"]),
         leaseUntil: instant.optional().meta({ description: "When extended." }),
       }),
@@ -45,7 +53,7 @@ const settled = z
   .meta({ id: "SettledPushClaims" });
 const answers = { 200: { description: "One result per claim, in their order.", schema: settled } };
 
-type PushClaim = z.output<typeof claim>;
+type Asked = z.output<typeof claim>;
 type Written = Readonly<{ status: "completed" | "failed" | "extended" | "claim-lost"; leaseUntil?: number }>;
 type Call = Readonly<{ namespace: string; items: readonly ClaimRef[] }>;
 
@@ -138,32 +146,33 @@ function extending(leaseMs: number): Ending {
 async function endClaims(
   broker: Broker,
   { topic, subscription }: Found,
-  asked: readonly PushClaim[],
+  asked: readonly Asked[],
   { write, tell }: Ending,
-): Promise<Result<readonly (Pick<PushClaim, "partition" | "offset"> & Written)[]>> {
-  const written = new Map<PushClaim, Written>();
+): Promise<Result<readonly ({ claim: string } & Written)[]>> {
+  const written = new Map<Asked, Written>();
   const refusals: Result<never>[] = [];
-  const existing = asked.filter(({ partition }) => partition < topic.partitions);
-  const byNamespace = Map.groupBy(existing, ({ partition, replay }) =>
+  const existing = asked.filter(({ claim }) => claim.partition < topic.partitions);
+  // Claims of one replay of a partition share a namespace.
+  const byNamespace = Map.groupBy(existing, ({ claim: { partition, replay } }) =>
     pushNamespace(subscription.generation, partition, replay),
   );
   await inParallel([...byNamespace], async ([namespace, mine]) => {
-    const items = mine.map((each) => ({ messageId: pushClaimId(each), fence: each.fence }));
+    const items = mine.map(({ messageId, claim: { offset, fence } }) => ({
+      ...{ messageId: pushClaimId({ offset, messageId }), fence },
+    }));
     const statuses = await write(broker.ledger, { namespace, items });
-    const held = mine.filter((_, index) => statuses[index]?.status !== "claim-lost");
-    const refs = held.map(({ offset, fence }) => ({ offset, leaseId: receiverLeaseId(fence) }));
-    const partition = mine[0]?.partition ?? 0;
-    const told = refs.length > 0 ? await tell(subscriptionAt(broker, subscription, partition), refs) : ok([]);
-    if (!told.ok) refusals.push(told);
     mine.forEach((each, index) => {
-      written.set(each, statuses[index] ?? { status: "claim-lost" });
+      written.set(each, statuses[index] ?? LOST);
     });
+    const held = mine.filter((each) => written.get(each)?.status !== "claim-lost");
+    const [first] = held;
+    if (!first) return;
+    const refs = held.map(({ claim }) => ({ offset: claim.offset, leaseId: receiverLeaseId(claim.fence) }));
+    const told = await tell(subscriptionAt(broker, subscription, first.claim.partition), refs);
+    if (!told.ok) refusals.push(told);
   });
   if (refusals[0]) return refusals[0];
-  return ok(
-    asked.map((each) => {
-      const { partition, offset } = each;
-      return { partition, offset, ...(written.get(each) ?? { status: "claim-lost" as const }) };
-    }),
-  );
+  return ok(asked.map((each) => ({ claim: each.claim.text, ...(written.get(each) ?? LOST) })));
 }
+
+const LOST: Written = { status: "claim-lost" };

@@ -47,6 +47,13 @@ export function pushClaimId({ offset, messageId }: Readonly<{ offset: number; me
   return `${offset}:${messageId}`;
 }
 
+export type PushClaim = Readonly<{ partition: number; offset: number; replay: number; fence: number }>;
+
+/** What a receiver completes a push claim by: opaque to it, as an ack id is to a consumer. */
+export function pushClaimText({ partition, offset, replay, fence }: PushClaim): string {
+  return `${partition}.${offset}.${replay}.${fence}`;
+}
+
 /** The namespace of a ledger that consumers use over HTTP. */
 export function ledgerNamespace(ledger: string): string {
   return `ledger:${ledger}`;

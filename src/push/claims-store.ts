@@ -2,13 +2,13 @@
 // What becomes of each is noted at once and written together, by flush(), before the dispatch reports it.
 
 import type { DispatchCall } from "../dispatch-calls";
-import { type ClaimAnswer, pushClaimId, pushNamespace } from "../ledger/claim";
+import { type ClaimAnswer, pushClaimId, pushClaimText, pushNamespace } from "../ledger/claim";
 import type { ClaimRef, HeldClaim, LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { DispatchOutcome } from "../subscription-calls";
 import type { Item } from "./dispatch-plan";
-import type { Fences } from "./hand-over";
+import type { Claims } from "./hand-over";
 
 type Handed = HeldClaim & Readonly<{ offset: number; leaseMs: number }>;
 /** What its receiver ended before the subscription knew that it has it. */
@@ -70,10 +70,15 @@ export class ClaimsStore {
     return !items.some(isShort);
   }
 
-  /** The fences of the items, for their request to carry. */
-  fencesOf(items: readonly Item[]): Fences {
-    const fences = items.map(({ offset }) => [offset, this.held.get(offset)?.fence] as const);
-    return new Map(fences.flatMap(([offset, fence]) => (fence === undefined ? [] : [[offset, fence]])));
+  /** The claims of the items, for their request to carry. */
+  claimsOf(items: readonly Item[]): Claims {
+    const { partition, replay } = this.call;
+    const held = items.flatMap(({ offset }) => {
+      const fence = this.held.get(offset)?.fence;
+      if (fence === undefined) return [];
+      return [[offset, { claim: pushClaimText({ partition, offset, replay, fence }), fence }] as const];
+    });
+    return new Map(held);
   }
 
   /** From now on the items are their receiver's to complete: they are neither extended nor ended here. */

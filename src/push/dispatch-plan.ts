@@ -152,8 +152,8 @@ function behind({ offset }: Item, reason: string): DispatchOutcome {
 /** The outcome of what was handed over to its receiver; undefined when it was done, or has no claim to complete. */
 function handing({ offset }: Item, answer: WebhookAnswer): DispatchOutcome | undefined {
   if (!answer.delivered || answer.handOver === undefined) return undefined;
-  const { leaseMs, fences } = answer.handOver;
-  const fence = fences.get(offset);
+  const { leaseMs, claims } = answer.handOver;
+  const fence = claims.get(offset)?.fence;
   return fence === undefined ? undefined : { offset, result: "handed-over", fence, leaseMs };
 }
 

@@ -114,9 +114,9 @@ async function openEndpoint(run: Run): Promise<Endpoint | undefined> {
   const refusal = checkEndpointUrl(push.url, { local: deps.local });
   const keys = refusal ? undefined : await importSecrets(push.secrets).catch(() => undefined);
   if (keys) {
-    const { topic, subscription, partition, replay } = call;
+    const { topic, subscription, partition } = call;
     return {
-      origin: { topic, subscription, partition, replay },
+      origin: { topic, subscription, partition },
       push,
       keys,
       minRetryMs: call.settings.retry.minDelayMs,
@@ -165,7 +165,7 @@ async function carry(run: Run, endpoint: Endpoint, parcel: readonly Item[]): Pro
     if (held === undefined) run.stopped ??= "the ledger is away";
     return giveBack(run, parcel, limits.ledgerAwayMs, "its claim in the ledger could not be held");
   }
-  const answer = await sendWebhook(deps, endpoint, parcel, claims?.fencesOf(parcel));
+  const answer = await sendWebhook(deps, endpoint, parcel, claims?.claimsOf(parcel));
   // Before the outcomes, which give back what is behind a failure in its lane: acknowledged, it settles unsent then.
   const acknowledged = parcel.filter((item) => plans.isAcknowledged(item, answer));
   if (answer.delivered && answer.handOver) claims?.handOver(acknowledged, answer.handOver.leaseMs);
@@ -249,7 +249,7 @@ async function keepHandedOver(run: Run, told: readonly DispatchOutcome[], tries:
 }
 
 function outcomeOfReceiver({ offset, state }: EndedEarly, at: number): DispatchOutcome {
-  if (state === "completed") return { offset, result: "delivered" };
+  if (state === "completed") return { offset, result: "delivered", status: 202 };
   return { offset, result: "failed", note: { at, status: 202, error: "failed by its receiver" } };
 }
 

@@ -7,18 +7,18 @@
 import { limits } from "../limits";
 import { messageJson } from "../message-json";
 import type { Failures, Item } from "./dispatch-plan";
-import type { Fences } from "./hand-over";
+import type { Claims } from "./hand-over";
 
 export const BATCH_CONTENT_TYPE = "application/vnd.pennypost.batch+json";
 
-/** The body of a batch request. Under effectively-once each message has the fence of its claim. */
-export function batchBody(partition: number, items: readonly Item[], fences?: Fences): string {
+/** The body of a batch request. Under effectively-once each message has its claim, and the fence of it. */
+export function batchBody(partition: number, items: readonly Item[], claims?: Claims): string {
   const messages = items.map(({ offset, attempt, message }) => {
-    const claimFence = fences?.get(offset);
+    const held = claims?.get(offset);
     return {
       ...messageJson(message),
       ...{ partition, offset, attempt },
-      ...(claimFence !== undefined && { claimFence }),
+      ...(held && { claim: held.claim, claimFence: held.fence }),
     };
   });
   return JSON.stringify({ messages });

@@ -5,16 +5,10 @@
 
 import { limits } from "../limits";
 import type { Message } from "../message";
-import { CLAIM_FENCE, CLAIM_LEASE_MS, type Fences } from "./hand-over";
+import { CLAIM, CLAIM_FENCE, CLAIM_LEASE_MS, type Claims } from "./hand-over";
 
 /** Where a request comes from. */
-export type Origin = Readonly<{
-  topic: string;
-  subscription: string;
-  partition: number;
-  /** How often completed work was asked for again, by a seek that reprocesses. 0 or absent at first. */
-  replay?: number;
-}>;
+export type Origin = Readonly<{ topic: string; subscription: string; partition: number }>;
 export type HeaderList = Readonly<Record<string, string>>;
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
@@ -40,7 +34,7 @@ const utf8 = new TextEncoder();
 
 /** The headers of a request that carries one message, without its signature. */
 export function messageHeaders(
-  origin: Origin,
+  { topic, subscription, partition }: Origin,
   { message, offset, attempt }: Readonly<{ message: Message; offset: number; attempt: number }>,
 ): HeaderList {
   const { orderingKey, subject, attributes = {}, headers = {}, traceparent } = message;
@@ -49,7 +43,9 @@ export function messageHeaders(
     list[`pennypost-attr-${name.toLowerCase()}`] = headerSafe(value);
   }
   list["content-type"] = headerSafe(message.contentType);
-  Object.assign(list, originHeaders(origin));
+  list["pennypost-topic"] = headerSafe(topic);
+  list["pennypost-subscription"] = headerSafe(subscription);
+  list["pennypost-partition"] = String(partition);
   list["pennypost-offset"] = String(offset);
   list["pennypost-attempt"] = String(attempt);
   if (orderingKey !== undefined) list["pennypost-ordering-key"] = headerSafe(orderingKey);
@@ -59,25 +55,21 @@ export function messageHeaders(
 }
 
 /** The headers of a request that carries several messages: what is theirs is in the body. */
-export function batchHeaders(origin: Origin, contentType: string): HeaderList {
-  return { "content-type": contentType, ...originHeaders(origin) };
-}
-
-function originHeaders({ topic, subscription, partition, replay = 0 }: Origin): Record<string, string> {
+export function batchHeaders({ topic, subscription, partition }: Origin, contentType: string): HeaderList {
   return {
+    "content-type": contentType,
     "pennypost-topic": headerSafe(topic),
     "pennypost-subscription": headerSafe(subscription),
     "pennypost-partition": String(partition),
-    ...(replay > 0 && { "pennypost-replay": String(replay) }),
   };
 }
 
-/** What a receiver needs to complete the claims of its request: a batch has its fences in the body. */
-export function claimHeaders(fences: Fences | undefined, isBatch: boolean): HeaderList {
-  if (fences === undefined || fences.size === 0) return {};
-  const [fence] = fences.values();
+/** What a receiver needs to complete the claims of its request: a batch has them in the body. */
+export function claimHeaders(claims: Claims | undefined, isBatch: boolean): HeaderList {
+  const [only] = claims?.values() ?? [];
+  if (only === undefined) return {};
   const lease = { [CLAIM_LEASE_MS]: String(limits.handOverMs) };
-  return isBatch ? lease : { ...lease, [CLAIM_FENCE]: String(fence) };
+  return isBatch ? lease : { ...lease, [CLAIM]: only.claim, [CLAIM_FENCE]: String(only.fence) };
 }
 
 /** Adds the endpoint's own headers: they win over a sender's, and lose to ours. */

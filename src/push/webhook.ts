@@ -5,7 +5,7 @@ import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { PushSettings } from "../settings";
 import type { Failures, Item, WebhookAnswer } from "./dispatch-plan";
-import { CLAIM_LEASE_MS, type Fences, handOverMs } from "./hand-over";
+import { CLAIM_LEASE_MS, type Claims, handOverMs } from "./hand-over";
 import { retryAfterMs } from "./retry-after";
 import { batchId, sign } from "./signature";
 import { BATCH_CONTENT_TYPE, batchBody, batchComposition, batchFailures } from "./webhook-batch";
@@ -41,16 +41,16 @@ type Body = Readonly<{ text: string; whole: boolean }>;
 const NO_FAILURES: Failures = new Map();
 const utf8 = new TextEncoder();
 
-/** Sends one parcel, and says how it fared. `fences` are those of its claims: then a 202 hands it over. */
+/** Sends one parcel, and says how it fared. With `claims` a 202 hands it over. */
 export async function sendWebhook(
   wire: Wire,
   endpoint: Endpoint,
   parcel: readonly Item[],
-  fences?: Fences,
+  claims?: Claims,
 ): Promise<WebhookAnswer> {
   const at = wire.runtime.now();
   try {
-    const request = await webhookRequest(endpoint, parcel, Math.floor(at / 1000), fences);
+    const request = await webhookRequest(endpoint, parcel, Math.floor(at / 1000), claims);
     const response = await wire.fetch(endpoint.push.url, {
       ...request,
       // A redirect could lead anywhere, also where checkEndpointUrl would not: it is an answer, and a failure.
@@ -59,8 +59,8 @@ export async function sendWebhook(
       signal: wire.timeout(endpoint.push.timeoutMs),
     });
     const answer = await judge(wire, endpoint, parcel, response, at);
-    if (fences === undefined || response.status !== 202 || !answer.delivered) return answer;
-    return { ...answer, handOver: { leaseMs: handOverMs(response.headers.get(CLAIM_LEASE_MS)), fences } };
+    if (claims === undefined || response.status !== 202 || !answer.delivered) return answer;
+    return { ...answer, handOver: { leaseMs: handOverMs(response.headers.get(CLAIM_LEASE_MS)), claims } };
   } catch (error) {
     const latencyMs = wire.runtime.now() - at;
     const note = { at, error: describeFault(error, endpoint.push), latencyMs };
@@ -73,13 +73,13 @@ export async function webhookRequest(
   { origin, push, keys }: Endpoint,
   parcel: readonly Item[],
   timestamp: number,
-  fences?: Fences,
+  claims?: Claims,
 ): Promise<Readonly<{ method: "POST"; headers: HeaderList; body: Uint8Array }>> {
-  const { id, headers, body } = await contentOf(origin, push, parcel, fences);
+  const { id, headers, body } = await contentOf(origin, push, parcel, claims);
   const signature = await sign(keys, { id, timestamp, body });
   const signed = {
     ...withEndpointHeaders(headers, push.headers),
-    ...claimHeaders(fences, push.batchMaxMessages > 1),
+    ...claimHeaders(claims, push.batchMaxMessages > 1),
     "webhook-id": id,
     "webhook-timestamp": String(timestamp),
     ...(signature !== "" && { "webhook-signature": signature }),
@@ -92,7 +92,7 @@ async function contentOf(
   origin: Origin,
   push: PushSettings,
   parcel: readonly Item[],
-  fences: Fences | undefined,
+  claims: Claims | undefined,
 ): Promise<Content> {
   const [only] = parcel;
   if (push.batchMaxMessages <= 1 && only !== undefined) {
@@ -101,7 +101,7 @@ async function contentOf(
   return {
     id: await batchId(batchComposition(origin.partition, parcel)),
     headers: batchHeaders(origin, BATCH_CONTENT_TYPE),
-    body: utf8.encode(batchBody(origin.partition, parcel, fences)),
+    body: utf8.encode(batchBody(origin.partition, parcel, claims)),
   };
 }
 

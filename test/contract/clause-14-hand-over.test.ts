@@ -1,4 +1,4 @@
-// Clause 14: under effectively-once a 202 hands the completion to the receiver, which completes over HTTP by the fence
+// Clause 14: under effectively-once a 202 hands the completion to the receiver, which completes over HTTP by the claim
 // that the request carried.
 
 import { describe, expect, test } from "vitest";
@@ -13,7 +13,7 @@ const idOf = ({ headers }: Hook) => headers.get("webhook-id");
 const attemptOf = ({ headers }: Hook) => Number(headers.get("pennypost-attempt"));
 const fenceOf = ({ headers }: Hook) => Number(headers.get("pennypost-claim-fence"));
 
-type Ended = Readonly<{ results: readonly { partition: number; offset: number; status: string }[] }>;
+type Ended = Readonly<{ results: readonly { claim: string; status: string }[] }>;
 
 async function pushed(more: object = {}) {
   const [topic, receiver] = [await broker.topic(), await broker.receiver()];
@@ -23,12 +23,7 @@ async function pushed(more: object = {}) {
 
 /** The claim as a receiver reads it from a request. */
 function claimOf({ headers }: Hook) {
-  return {
-    partition: Number(headers.get("pennypost-partition")),
-    offset: Number(headers.get("pennypost-offset")),
-    messageId: headers.get("webhook-id"),
-    fence: Number(headers.get("pennypost-claim-fence")),
-  };
+  return { claim: headers.get("pennypost-claim"), messageId: headers.get("webhook-id") };
 }
 
 async function end(path: string, verb: string, claims: readonly object[], more: object = {}) {
@@ -146,15 +141,30 @@ describe("clause 14, a 202", () => {
     receiver.answer(() => ({ status: 202 }));
     await topic.publish({ id: "a", data: 1 }, { id: "b", data: 2 });
     const [hook] = await receiver.first(1);
-    type InBatch = { id: string; partition: number; offset: number; claimFence: number };
-    const messages = JSON.parse(hook?.text ?? "{}").messages as InBatch[];
-    const claims = messages.map(({ id, partition, offset, claimFence }) => ({
-      ...{ messageId: id, partition, offset, fence: claimFence },
-    }));
+    const messages = JSON.parse(hook?.text ?? "{}").messages as { id: string; claim: string }[];
+    const claims = messages.map(({ id, claim }) => ({ messageId: id, claim }));
     expect(claims).toHaveLength(2);
     expect(await end(subscription.path, "complete", claims)).toEqual(["completed", "completed"]);
     await settles(subscription, 2);
     expect(receiver.hooks).toHaveLength(1);
+  });
+
+  test("clause 14: a replay that processes again asks its receiver again, and each completes its own", async () => {
+    const { topic, receiver, subscription } = await pushed();
+    receiver.answer(() => ({ status: 202 }));
+    await topic.publish({ id: "m", data: 1 });
+    const [first] = await receiver.first(1);
+    if (!first) throw new Error("a webhook came");
+    const json = { to: "earliest", reprocess: true };
+    await broker.call("POST", `${subscription.path}/seek`, { json });
+    const [, second] = await receiver.first(2);
+    if (!second) throw new Error("a second webhook came");
+    // The first's word is kept where it belongs: it is of a replay that has ended.
+    expect(await end(subscription.path, "complete", [claimOf(first)])).toEqual(["completed"]);
+    expect(await subscription.stats()).toMatchObject([{ settled: 0, leased: 1 }]);
+    expect(await end(subscription.path, "complete", [claimOf(second)])).toEqual(["completed"]);
+    await settles(subscription, 1);
+    expect(receiver.hooks).toHaveLength(2);
   });
 
   test("clause 14: without effectively-once a 202 is a 2xx like any other", async () => {
@@ -171,12 +181,16 @@ describe("clause 14, a 202", () => {
     const { token } = await broker.call<{ token: string }>("POST", "/v1/tokens", {
       json: { name: unique("publisher"), scopes: [{ verb: "publish", topics: "*" }] },
     });
-    const claims = [{ partition: 0, offset: 0, messageId: "m", fence: 1 }];
+    const claims = [{ claim: "0.0.0.1", messageId: "m" }];
     const path = `${queue.path}/claims/complete`;
     const forbidden = await broker.send("POST", path, { json: { claims }, token });
     expect([forbidden.status, codeOf(forbidden.body)]).toEqual([403, "forbidden"]);
     expect(await end(queue.path, "complete", claims)).toEqual(["claim-lost"]);
-    expect(await end(queue.path, "complete", [{ ...claims[0], partition: 63 }])).toEqual(["claim-lost"]);
+    expect(await end(queue.path, "complete", [{ claim: "63.0.0.1", messageId: "m" }])).toEqual([
+      "claim-lost",
+    ]);
+    const bad = await broker.send("POST", path, { json: { claims: [{ claim: "0.0", messageId: "m" }] } });
+    expect([bad.status, bad.body.field]).toEqual([400, "claims[0].claim"]);
   });
 });
 

@@ -58,7 +58,7 @@ describe("the next parcel", () => {
 
 describe("what is not done, in its lane", () => {
   const lane = [item(1, "a"), item(2, "a"), item(3, "b")];
-  const handOver = { leaseMs: 5_000, fences: new Map([[1, 7]]) };
+  const handOver = { leaseMs: 5_000, claims: new Map([[1, { claim: "0.1.0.7", fence: 7 }]]) };
 
   it("holds up the rest when its receiver has taken it on", () => {
     const { parcel, plan } = takeParcel(planOf(lane), 1);
