@@ -62,6 +62,25 @@ export const limits = {
   segmentsPerRetention: 8,
   /** Every lookup of an id asks each segment of keys, so there are few. */
   keySegmentsPerRetention: 4,
+  /** A segment closes at this share of the bytes its topic may keep, so that removing one makes room. */
+  byteSegmentsPerRetention: 16,
+  /** Every segment holds at least one row of `rowBytes`, so less than this could not be kept to. */
+  minRetentionBytes: 24 * MiB,
+  defaultRetentionBytes: 5_000_000_000,
+  /** A topic that is over its limit asks its subscriptions what they have settled at most this often. */
+  settledAskMs: 1 * second,
+  /** A publisher that met a full topic waits this long: about what it takes to settle a segment. */
+  topicFullRetryMs: 10 * second,
+  /** How long the catalog says that a partition is full: accepted publishes are refused until then. */
+  topicFullForMs: 90 * second,
+  /** It is said again only when less than this is left: so at most once a minute. */
+  topicFullAgainMs: 30 * second,
+  /** A subscription that could not be told what is past its retention is told again after this. */
+  expireAgainMs: 30 * second,
+  /** Calls that one round of telling makes to a subscription with much to bury. */
+  expireCalls: 100,
+  /** What is past its retention waits at most this long for a subscription: as long as a lease without an extension. */
+  expireWaitMs: 12 * hour,
   rejectionsKept: 1_000,
   subscriptionsPerTopic: 1_000,
   /** Names to go back to; of 64 partitions each is about 1 kB. */
@@ -104,6 +123,12 @@ export const limits = {
   lookAgainMs: 5 * second,
   attemptsKept: 10,
   expiriesPerAlarm: 1_000,
+  /** Waiting deliveries that one call turns into dead letters when retention overtakes them. */
+  expiriesPerCall: 1_000,
+  /** Reads of the log in which one such call looks for followers; the topic then calls again. */
+  expiryReads: 50,
+  /** Gap records of a partition; past it the two oldest become one, so that their counts stay whole. */
+  gapsKept: 20,
   /** The dying whose messages one read of the log brings. */
   buriedPerRead: 100,
   deadLettersPerCall: 1_000,

@@ -5,6 +5,8 @@ import { limits } from "./limits";
 
 export type TopicSettings = Readonly<{
   retentionMs: number;
+  /** How many bytes of messages a partition keeps; what every subscription has settled makes room. */
+  retentionBytes: number;
   /** Headers of the publish request to keep with the message, by lower-case name. */
   keepHeaders: readonly string[];
   /** A header that carries the message id when the sender sets no `Idempotency-Key`, by lower-case name. */
@@ -51,6 +53,7 @@ export type StartAt =
 
 export const defaultTopicSettings: TopicSettings = {
   retentionMs: limits.defaultRetentionMs,
+  retentionBytes: limits.defaultRetentionBytes,
   keepHeaders: [],
 };
 

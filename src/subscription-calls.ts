@@ -150,6 +150,15 @@ export type SeekAnswer = Readonly<{
 }>;
 
 /**
+ * What retention overtook before it was attempted: `count` messages of those from `from` to `to`, at the instant `at`.
+ * The counts of all gaps are what was lost so.
+ */
+export type Gap = Readonly<{ from: number; to: number; count: number; at: number }>;
+
+/** `done`: nothing below is needed any more. Otherwise the topic says it again at `againAt`. */
+export type ExpireAnswer = Readonly<{ done: true } | { done: false; againAt: number }>;
+
+/**
  * The conservation law, in each epoch:
  * nextOffset - startOffset + readmitted = settled + filtered + expired + dead + purged + moved + leased + waiting.
  */
@@ -181,6 +190,8 @@ export type SubscriptionStats = Readonly<{
   paused: boolean;
   /** Set when too much waits and reading has stopped. */
   stalled: boolean;
+  /** Where retention overtook, oldest first. */
+  gaps: readonly Gap[];
 }>;
 
 export interface SubscriptionCalls {
@@ -199,6 +210,13 @@ export interface SubscriptionCalls {
     ackDeadlineMs: number;
   }): Promise<Result<readonly SettleStatus[]>>;
   report(call: ReportCall): Promise<Result<null>>;
+  /**
+   * Everything below `before` is past its retention: the unread is counted, what waits dies with its message, leases
+   * are let end.
+   */
+  expire(call: { before: number }): Promise<Result<ExpireAnswer>>;
+  /** Nothing below `offset` is needed of the log any more. */
+  settledTo(): Promise<Result<{ offset: number }>>;
   /** Dead letters past offset `after` of `epoch`, the first unless it is said; by epoch, then by offset. */
   deadLetters(call: { after: number; epoch?: number; limit: number }): Promise<Result<readonly DeadLetter[]>>;
   /** `superseded`: of an earlier epoch, and the present one delivers the message by itself. They are taken out. */

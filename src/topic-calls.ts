@@ -62,6 +62,20 @@ export type LaneRead = Readonly<{
 }>;
 export type LaneAnswer = Readonly<{ runs: readonly LogRun[]; scannedTo: number }>;
 
+export type OffsetsRead = Readonly<{
+  offsets: readonly number[];
+  /** Also what is past its retention and not removed yet: to be kept with a dead letter, not to be handed out. */
+  retired?: boolean;
+}>;
+/** `earliest` is the oldest offset that could be read. */
+export type OffsetsAnswer = Readonly<{ runs: readonly LogRun[]; earliest: number }>;
+
+/** The offsets of each ordering key; everything below `scannedTo` was looked at. */
+export type KeyedOffsets = Readonly<{
+  offsets: readonly (readonly [key: string, offsets: readonly number[]])[];
+  scannedTo: number;
+}>;
+
 export type Rejection = Readonly<{ id: string; messageId: string; rejectedAt: number; error: BrokerError }>;
 
 /**
@@ -85,7 +99,10 @@ export type TopicStats = Readonly<{
   partition: number;
   earliest: number;
   head: number;
+  /** What the partition takes on disk, publish keys and all. */
   bytes: number;
+  /** Of `bytes`: messages, as `retentionBytes` counts them. */
+  messageBytes: number;
   subscriptions: number;
   rejections: number;
 }>;
@@ -97,14 +114,17 @@ export interface TopicCalls {
   remove(): Promise<Result<null>>;
   append(call: AppendCall): Promise<Result<readonly BatchAnswer[]>>;
   /** Tells the topic of a subscription and fixes where it starts; a repeat gets the first answer. */
-  attach(call: { generation: string; startAt: StartAt }): Promise<Result<{ startOffset: number }>>;
+  attach(call: {
+    generation: string;
+    startAt: StartAt;
+    /** Its name, for people. */
+    subscription?: string;
+  }): Promise<Result<{ startOffset: number }>>;
   detach(call: { generation: string }): Promise<Result<null>>;
   /** Whole rows from `from` on (trimmed to start there), up to `maxBytes` but at least one row. */
   read(call: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>>;
-  /** The records at `offsets` (rising) that are still retained. */
-  readOffsets(call: {
-    offsets: readonly number[];
-  }): Promise<Result<{ runs: readonly LogRun[]; earliest: number }>>;
+  /** The records at `offsets` (rising) that are still retained, or with `retired` still on disk. */
+  readOffsets(call: OffsetsRead): Promise<Result<OffsetsAnswer>>;
   /**
    * For each lane, up to `limit` of its records with `from` <= offset < `to`. One call reads a bounded part of
    * the log: everything below `scannedTo` was looked at.
@@ -114,6 +134,8 @@ export interface TopicCalls {
   find(call: FindCall): Promise<Result<Finding>>;
   /** Where the log begins and ends, and the first offset stored at `time` or later. */
   locate(call: { time?: number }): Promise<Result<LogPlace>>;
+  /** Where keyed messages lie from `from` to `to`, also retired ones. One call looks at a bounded part. */
+  keyedOffsets(call: { from: number; to: number }): Promise<Result<KeyedOffsets>>;
   rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>>;
   stats(): Promise<Result<TopicStats>>;
   /** The sweep's poke: arms what should be armed, notifies who is behind. */

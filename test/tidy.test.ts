@@ -58,6 +58,14 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "console"],
     why: "it awaits the subscriptions' objects, and is the only one to see them fail",
   },
+  "src/topic/retention-desk.ts": {
+    may: ["async", "console"],
+    why: "it awaits the subscriptions' objects, and is the only one to see them fail",
+  },
+  "src/subscription/expiry-desk.ts": {
+    may: ["async"],
+    why: "it looks for lost followers in the log, and has the dying buried",
+  },
   "src/subscription/dead-letter-desk.ts": {
     may: ["async"],
     why: "it has the dying buried, which reads the log, before it looks at the dead",

@@ -17,7 +17,14 @@ type Life = Readonly<{
   updatedAt: number;
 }>;
 
-export type TopicEntry = Life & Readonly<{ name: string; kind: TopicKind; settings: TopicSettings }>;
+export type TopicEntry = Life &
+  Readonly<{
+    name: string;
+    kind: TopicKind;
+    settings: TopicSettings;
+    /** Until when each partition, by number, refuses for space. */
+    fullUntil?: Readonly<Record<string, number>> | null;
+  }>;
 
 export type SubscriptionEntry = Life &
   Readonly<{

@@ -29,6 +29,8 @@ export const topics = sqliteTable(
     kind: text("kind").$type<TopicKind>().notNull(),
     partitions: integer("partitions").notNull(),
     settings: text("settings", { mode: "json" }).$type<TopicSettings>().notNull(),
+    /** Until when each partition, by number, refuses for space. Absent when none ever did. */
+    fullUntil: text("full_until", { mode: "json" }).$type<Readonly<Record<string, number>>>(),
     ...life(),
   },
   (table) => [

@@ -89,7 +89,9 @@ function provisionSubscription(
   }: SubscriptionEntry,
 ): Promise<Refused | undefined> {
   return eachPartition(catalog, { generation, ...entry }, async (partition) => {
-    const start = await topicAt(catalog, topicGeneration, partition).attach({ generation, startAt });
+    const start = await topicAt(catalog, topicGeneration, partition).attach({
+      ...{ generation, startAt, subscription },
+    });
     if (!start.ok) return start;
     return subscriptionAt(catalog, generation, partition).provision({
       topic,

@@ -3,6 +3,7 @@
 
 import type { TopicEntry } from "../catalog/catalog-entry";
 import { inParallel } from "../catalog/entry-lifecycle";
+import { fullForMs } from "../catalog/full-store";
 import type { Env } from "../env";
 import { type BrokerError, ok, type Result, refuse } from "../errors";
 import { fingerprintBytes } from "../fingerprint";
@@ -74,7 +75,7 @@ async function write(
   const bounds = bind(entries, topic, { choice: broker.runtime.random(), newId });
   if (!how.atomic && !how.wait && mayAccept(bounds, entries)) {
     const packed = packAll(bounds);
-    if (packed) return accept(broker, bounds, packed, outcomes);
+    if (packed) return accept(broker, topic, bounds, packed, outcomes);
   }
   await (how.atomic ? storeAtomically(broker, bounds, outcomes) : store(broker, bounds, outcomes));
   const gone = entries.filter(({ index }) => isGone(outcomes.get(index)));
@@ -87,14 +88,29 @@ function isGone(outcome: Outcome | undefined): boolean {
 
 async function accept(
   broker: Broker,
+  topic: TopicEntry,
   bounds: readonly Bound[],
   packed: readonly Uint8Array[],
   outcomes: Outcomes,
 ): Promise<void> {
-  const errors = await sendAccepted(broker, packed);
+  const now = broker.runtime.now();
+  const full = bounds.map(({ batch }) => fullError(topic, batch.partition, now));
+  const errors = await sendAccepted(
+    broker,
+    packed.filter((_, place) => !full[place]),
+  );
+  let sent = 0;
   bounds.forEach((bound, place) => {
-    noteAll(outcomes, bound, errors[place]);
+    noteAll(outcomes, bound, full[place] ?? errors[sent++]);
   });
+}
+
+/** What the catalog says of a partition that refused for space: what is accepted now would only wait for it. */
+function fullError(topic: TopicEntry, partition: number, now: number): BrokerError | undefined {
+  const retryAfterMs = fullForMs(topic, partition, now);
+  if (retryAfterMs === 0) return undefined;
+  const detail = `Partition ${partition} is full. A stored publish says which subscription holds the space.`;
+  return refuse("topic-full", detail, { retryAfterMs }).error;
 }
 
 /** Stores record batches, partitions side by side. */

@@ -14,7 +14,7 @@ import {
   withFresh,
 } from "./place-routes";
 import { type Route, reply, route } from "./route";
-import { listOf, page } from "./schemas";
+import { instant, listOf, page } from "./schemas";
 import {
   checkSubscription,
   secretOf,
@@ -129,6 +129,9 @@ const stats = z
         ...{ partition: z.int(), startOffset: z.int(), nextOffset: z.int(), head: z.int() },
         ...{ epoch: z.int(), replay: z.int() },
         ...{ paused: z.boolean(), stalled: z.boolean() },
+        gaps: z
+          .array(z.object({ from: z.int(), to: z.int(), count: z.int(), at: instant }))
+          .meta({ description: "Where retention overtook: count messages of those from from to to." }),
       }),
     ),
   })

@@ -3,6 +3,7 @@
 import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
 import { ok, type Result } from "../errors";
 import type { Broker } from "./broker";
+import { everyPartition, topicAt } from "./partition-routes";
 import { queueParams, queuePlace, topicParams, topicPlace } from "./place-routes";
 import { type Route, reply, route } from "./route";
 import { listOf, page } from "./schemas";
@@ -15,7 +16,7 @@ import {
   showQueue,
   subscriptionSettings,
 } from "./subscription-schemas";
-import { showTopic, topicBody, topicSettings, topicView } from "./topic-schemas";
+import { showTopic, topicBody, topicSettings, topicStats, topicView } from "./topic-schemas";
 
 const any = ["publish", "consume", "manage"] as const;
 
@@ -61,6 +62,22 @@ export const topicRoutes: readonly Route[] = [
     handle: async ({ broker, params }) => {
       const topic = await topicPlace.findTopic(broker, params);
       return topic.ok ? reply(200, showTopic(topic.value)) : topic;
+    },
+  }),
+  route({
+    ...{ method: "get", path: "/v1/topics/{topic}/stats", tag: "Topics", access: any },
+    summary: "Say what each partition holds",
+    params: topicParams,
+    answers: { 200: { description: "Its partitions.", schema: topicStats } },
+    handle: async ({ broker, params }) => {
+      const topic = await topicPlace.findTopic(broker, params);
+      if (!topic.ok) return topic;
+      const partitions = await everyPartition(topic.value.partitions, (partition) =>
+        topicAt(broker, topic.value, partition).stats(),
+      );
+      return partitions.ok
+        ? reply(200, { topic: topic.value.name, partitions: partitions.value })
+        : partitions;
     },
   }),
   route({

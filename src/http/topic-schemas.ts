@@ -19,6 +19,12 @@ const keptHeader = z
 export const topicFields = {
   partitions: whole(1, limits.partitions).optional().meta({ description: "1, and cannot change." }),
   retentionMs: whole(limits.minRetentionMs, limits.maxRetentionMs).default(defaultTopicSettings.retentionMs),
+  retentionBytes: whole(limits.minRetentionBytes, limits.topicBytes)
+    .default(defaultTopicSettings.retentionBytes)
+    .meta({
+      description:
+        "Bytes of messages that a partition keeps. What all subscriptions settled makes room; else publishes are refused.",
+    }),
   keepHeaders: z
     .array(keptHeader)
     .max(limits.keptHeaderCount)
@@ -38,6 +44,7 @@ export const topicView = z
     kind: z.enum(["topic", "queue"]),
     partitions: z.int(),
     retentionMs: z.int(),
+    retentionBytes: z.int(),
     keepHeaders: z.array(z.string()),
     idHeader: z.string().optional(),
     version: z.int(),
@@ -46,15 +53,38 @@ export const topicView = z
   })
   .meta({ id: "Topic" });
 
+export const topicStats = z
+  .object({
+    topic: name,
+    partitions: z.array(
+      z.object({
+        partition: z.int(),
+        earliest: z.int().meta({ description: "The oldest offset still retained." }),
+        head: z.int().meta({ description: "The offset that the next message will take." }),
+        bytes: z.int().meta({ description: "On disk, publish keys and all." }),
+        messageBytes: z.int().meta({ description: "Messages, as retentionBytes counts them." }),
+        subscriptions: z.int(),
+        rejections: z.int(),
+      }),
+    ),
+  })
+  .meta({ id: "TopicStats" });
+
 /** A topic's settings from its body. */
 export function topicSettings({
   retentionMs,
+  retentionBytes,
   keepHeaders,
   idHeader,
-}: Pick<z.output<typeof topicBody>, "retentionMs" | "keepHeaders" | "idHeader">): TopicSettings {
-  return { retentionMs, keepHeaders: [...new Set(keepHeaders)], ...(idHeader !== undefined && { idHeader }) };
+}: Pick<
+  z.output<typeof topicBody>,
+  "retentionMs" | "retentionBytes" | "keepHeaders" | "idHeader"
+>): TopicSettings {
+  const kept = { retentionMs, retentionBytes, keepHeaders: [...new Set(keepHeaders)] };
+  return { ...kept, ...(idHeader !== undefined && { idHeader }) };
 }
 
 export function showTopic({ name, kind, partitions, settings, version, createdAt, updatedAt }: TopicEntry) {
-  return { name, kind, partitions, ...settings, version, createdAt, updatedAt };
+  // An entry of before a setting was added has its default.
+  return { name, kind, partitions, ...defaultTopicSettings, ...settings, version, createdAt, updatedAt };
 }

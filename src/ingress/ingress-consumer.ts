@@ -2,6 +2,7 @@
 // batch is on disk in the topic, or stranded in D1; every other way out is a retry, so nothing accepted is lost.
 
 import { inParallel, reach } from "../catalog/entry-lifecycle";
+import { FullStore } from "../catalog/full-store";
 import { StrandedStore, type Stranding } from "../catalog/stranded-store";
 import type { Env } from "../env";
 import type { BrokerError } from "../errors";
@@ -25,7 +26,7 @@ export async function consumeIngress(batch: MessageBatch, env: Env, runtime: Run
     const strandings = parcels.filter(({ batch }) => !batch).map(unreadable);
     const readable = parcels.flatMap(({ batch }) => batch ?? []);
     await inParallel(consignments(readable), async (consignment) => {
-      strandings.push(...(await carry(consignment, env, fates)));
+      strandings.push(...(await carry(consignment, env, runtime, fates)));
     });
     await strand(strandings, env, runtime, fates);
   });
@@ -53,7 +54,12 @@ function open(batch: MessageBatch): readonly Parcel[] {
 }
 
 /** Appends one object's record batches, call by call. Answers those to strand because their topic is gone. */
-async function carry({ object, calls }: Consignment, env: Env, fates: Fates): Promise<Stranding[]> {
+async function carry(
+  { object, calls }: Consignment,
+  env: Env,
+  runtime: Runtime,
+  fates: Fates,
+): Promise<Stranding[]> {
   let refused: BrokerError | undefined;
   const strandings: Stranding[] = [];
   for (const batches of calls) {
@@ -63,7 +69,16 @@ async function carry({ object, calls }: Consignment, env: Env, fates: Fates): Pr
     else if (refused)
       for (const { batchId } of batches) fates.set(batchId, { retryAfterMs: refused.retryAfterMs ?? 0 });
   }
+  const [full] = refused?.code === "topic-full" ? (calls[0] ?? []) : [];
+  if (full) await noteFull(full, env, runtime);
   return strandings;
+}
+
+/** Has http refuse what would only wait here. If it cannot be noted now, the retry notes it. */
+async function noteFull({ generation, partition }: RecordBatch, env: Env, runtime: Runtime): Promise<void> {
+  await new FullStore(env.CATALOG, runtime).note(generation, partition).catch((fault: unknown) => {
+    if (env.LOG !== "off") console.warn(JSON.stringify({ at: "ingress.noteFull", fault: String(fault) }));
+  });
 }
 
 async function append(

@@ -43,10 +43,13 @@ export type Snapshot = Readonly<{
 export type Grave = Readonly<{ dying: Dying; record: Uint8Array | undefined; parks: boolean }>;
 
 type EndingDetails = Partial<Omit<Ending, "how" | "first">>;
+/** Messages that retention overtook before they were attempted: `count` of those from `from` to `to`. */
+export type NewGap = { from: number; to: number; count: number };
 
 /** What has changed since it was last saved. */
 export type Changes = {
   state: boolean;
+  gap: NewGap | undefined;
   deliveries: Set<number>;
   lanes: Set<string>;
   buried: Map<number, Grave>;
@@ -266,14 +269,40 @@ export class Backlog {
     const lane = [...this.lanes.values()].find(({ known }) => known[0] === offset);
     if (!lane) return;
     this.takeFollower(lane);
-    this.end("expired", offset);
+    this.overtake(offset, 1);
     this.touch(lane);
+  }
+
+  /** Followers of a lane, at `offsets`, are no longer in the log. */
+  loseFollowers(lane: Lane, offsets: readonly number[]): void {
+    this.followers -= offsets.length;
+    this.changes.lanes.add(lane.key);
+    this.changes.state = true;
+    for (const offset of offsets) this.overtake(offset, 1);
+    this.touch(lane);
+  }
+
+  /** Retention overtook `count` messages from `from` on that were never attempted. */
+  overtake(from: number, count: number): void {
+    this.end("expired", from, { count });
+    this.noteGap({ from, to: from + count, count });
+  }
+
+  /** One change leaves one gap record. */
+  private noteGap({ from, to, count }: NewGap): void {
+    const { gap } = this.changes;
+    this.changes.gap = {
+      from: Math.min(from, gap?.from ?? from),
+      to: Math.max(to, gap?.to ?? to),
+      count: count + (gap?.count ?? 0),
+    };
   }
 
   /** What a search for followers found. Followers that retention overtook count as expired. */
   learn(key: string, offsets: readonly number[], scannedTo: number): void {
     const lane = this.lanes.get(key);
     if (!lane) return;
+    const from = lane.followersFrom;
     const lost = lanes.learn(lane, offsets, scannedTo, this.counters.nextOffset);
     if (lost > 0) {
       this.followers -= lost;
@@ -281,6 +310,7 @@ export class Backlog {
       this.counters.expired += lost;
       this.changes.lanes.add(key);
       this.changes.state = true;
+      this.noteGap({ from, to: Math.max(from, scannedTo), count: lost });
     }
     this.touch(lane);
   }
@@ -340,6 +370,7 @@ export function laneRow(lane: Lane | undefined): LaneRow | undefined {
 function noChanges(): Changes {
   return {
     state: false,
+    gap: undefined,
     deliveries: new Set(),
     lanes: new Set(),
     buried: new Map(),

@@ -73,6 +73,16 @@ export function learn(lane: Lane, offsets: readonly number[], scannedTo: number,
   return lost;
 }
 
+/** Followers below `before`, at `offsets`, are no longer in the log. Answers which of them were. */
+export function losesBelow(lane: Lane, before: number, offsets: readonly number[]): readonly number[] {
+  const gone = offsets.filter((offset) => offset >= lane.followersFrom && offset < before);
+  const lost = gone.slice(0, lane.followers);
+  lane.followers -= lost.length;
+  lane.known = lane.known.filter((offset) => offset >= before).slice(0, lane.followers);
+  lane.followersFrom = lane.known[0] ?? Math.max(lane.followersFrom, before);
+  return lost;
+}
+
 export function addWaiting(lane: Lane, offset: number): void {
   const at = lane.waiting.findIndex((other) => other > offset);
   lane.waiting.splice(at < 0 ? lane.waiting.length : at, 0, offset);

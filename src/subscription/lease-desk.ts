@@ -112,7 +112,7 @@ export class LeaseDesk {
   private async leaseAgain(leaseId: string): Promise<LeaseAnswer> {
     const { backlog, buffer, reader } = this.parts;
     const offsets = leasedBy(backlog, leaseId).map(({ offset }) => offset);
-    await reader.hold(offsets);
+    await reader.hold(offsets, { retired: true });
     const held = leasedBy(backlog, leaseId).filter(({ offset }) => buffer.get(offset));
     const first = held[0] && backlog.leaseOf.get(held[0].offset);
     const records = held.flatMap(({ offset }) => buffer.get(offset)?.record ?? []);
@@ -124,7 +124,7 @@ export class LeaseDesk {
     const { backlog, reader } = this.parts;
     while (backlog.dying.size > 0 && this.parts.isLive()) {
       const offsets = [...backlog.dying].sort((a, b) => a - b).slice(0, limits.buriedPerRead);
-      const lost = await reader.hold(offsets);
+      const lost = await reader.hold(offsets, { retired: true });
       this.parts.change(() => {
         for (const offset of lost) this.bury(offset);
       });

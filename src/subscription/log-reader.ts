@@ -6,6 +6,7 @@ import { limits } from "../limits";
 import { unpackRecords } from "../record-batch";
 import type { LogPlace, TopicCalls } from "../topic-calls";
 import type { Backlog } from "./backlog";
+import { skipUnread } from "./expiry";
 import type { Missing } from "./leasing";
 import type { RecordBuffer } from "./record-buffer";
 
@@ -77,9 +78,7 @@ export class LogReader {
   /** Retention overtook the subscription: what it never read counts as expired. */
   private skipTo(earliest: number): void {
     this.change(() => {
-      const { counters } = this.backlog;
-      this.backlog.end("expired", counters.nextOffset, { count: earliest - counters.nextOffset });
-      counters.nextOffset = earliest;
+      skipUnread(this.backlog, earliest);
     });
     this.buffer.restartAt(earliest);
   }
@@ -91,11 +90,14 @@ export class LogReader {
     return lost;
   }
 
-  /** Holds the records at `offsets`, as many as one read brings. Answers those that retention overtook. */
-  async hold(offsets: readonly number[]): Promise<readonly number[]> {
+  /**
+   * Holds the records at `offsets`, as many as one read brings. Answers those that retention overtook; with
+   * `retired`, for what is kept and not handed out, only those that are removed.
+   */
+  async hold(offsets: readonly number[], { retired } = { retired: false }): Promise<readonly number[]> {
     const missing = offsets.filter((offset) => !this.buffer.get(offset) && !this.holdCarried(offset));
     if (missing.length === 0) return [];
-    const answer = await this.topic.readOffsets({ offsets: missing.sort((a, b) => a - b) });
+    const answer = await this.topic.readOffsets({ offsets: missing.sort((a, b) => a - b), retired });
     if (!answer.ok) return missing;
     this.buffer.hold(answer.value.runs);
     return missing.filter((offset) => offset < answer.value.earliest);

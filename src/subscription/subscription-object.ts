@@ -12,6 +12,7 @@ import type { SubscriptionSettings } from "../settings";
 import type {
   DeadLetter,
   DeadLetterSelection,
+  ExpireAnswer,
   LeaseAnswer,
   LeaseCall,
   LeaseRef,
@@ -30,6 +31,7 @@ import type { TopicCalls } from "../topic-calls";
 import { Backlog, sums } from "./backlog";
 import { DeadLetterDesk, type Redriven } from "./dead-letter-desk";
 import { dueAt } from "./due";
+import { ExpiryDesk } from "./expiry-desk";
 import { LeaseDesk } from "./lease-desk";
 import { canLease } from "./leasing";
 import { LogReader } from "./log-reader";
@@ -52,6 +54,7 @@ type Loaded = {
   desk: LeaseDesk;
   deadLetters: DeadLetterDesk;
   timeline: TimelineDesk;
+  expiry: ExpiryDesk;
   seeks: SeekDesk;
   polls: LongPoll;
   pump: PushPump;
@@ -210,6 +213,21 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     });
   }
 
+  // ── retention ──────────────────────────────────────────────────────────────────────────────────────
+
+  async expire({ before }: { before: number }): Promise<Result<ExpireAnswer>> {
+    return this.whenLive(async (state) => {
+      const answer = await state.expiry.expire(before);
+      // A lane whose head expired goes on with what is left of it.
+      this.goOn(state);
+      return ok(answer);
+    });
+  }
+
+  async settledTo(): Promise<Result<{ offset: number }>> {
+    return this.whenLive((state) => ok({ offset: state.expiry.settledTo() }));
+  }
+
   // ── dead letters ───────────────────────────────────────────────────────────────────────────────────
 
   async deadLetters(call: {
@@ -292,7 +310,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.whenLive(async ({ desk, backlog, reader, row }) => {
       await desk.buryDying();
       const head = await reader.askHead();
-      return ok({ partition: row.partition, head, ...sums(backlog, head), paused: row.settings.paused });
+      const gaps = this.store.gaps.list();
+      return ok({
+        partition: row.partition,
+        head,
+        ...sums(backlog, head),
+        paused: row.settings.paused,
+        gaps,
+      });
     });
   }
 
@@ -347,10 +372,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       this.change(this.loaded, decide);
     };
     const reader = new LogReader(topic, backlog, buffer, this.store, changeNow);
-    this.loaded = this.assemble({ row, backlog, buffer, reader });
+    this.loaded = this.assemble({ row, backlog, buffer, reader }, topic);
   }
 
-  private assemble(parts: Pick<Loaded, "row" | "backlog" | "buffer" | "reader">): Loaded {
+  private assemble(parts: Pick<Loaded, "row" | "backlog" | "buffer" | "reader">, topic: TopicCalls): Loaded {
     const { Dispatcher: dispatcher } = this.ctx.exports as unknown as { Dispatcher: DispatchCalls };
     const isLive = () => this.loaded === state;
     const runtime = () => this.runtime;
@@ -385,8 +410,13 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       row: () => state.row,
       beginAnew: (write) => this.beginAnew(state, write),
     });
+    const expiry = new ExpiryDesk({
+      ...parts,
+      ...{ desk, topic, store: this.store, runtime, isLive },
+      change: (decide) => this.change(state, decide),
+    });
     const polls = new LongPoll({ waiters: this.waiters, runtime, isLive });
-    const state: Loaded = { ...parts, desk, deadLetters, timeline, seeks, polls, pump };
+    const state: Loaded = { ...parts, desk, deadLetters, timeline, expiry, seeks, polls, pump };
     return state;
   }
 

@@ -7,6 +7,7 @@ import { isMigrated, migrate } from "../sql/migrate";
 import type { SubscriptionProvision } from "../subscription-calls";
 import { type Backlog, type Changes, type Counters, laneRow, newCounters, type Snapshot } from "./backlog";
 import { DeadLetterStore } from "./dead-letter-store";
+import { GapStore } from "./gap-store";
 import { OutcomeStore, outcomeMigration } from "./outcome-store";
 import { SeekStore } from "./seek-store";
 import {
@@ -44,12 +45,17 @@ const MIGRATIONS = [
     "ALTER TABLE letters_by_epoch RENAME TO dead_letters",
     "CREATE TABLE seeks (epoch INTEGER PRIMARY KEY, seek_id TEXT NOT NULL UNIQUE, answer TEXT NOT NULL) STRICT",
   ],
+  [
+    `CREATE TABLE gaps (number INTEGER PRIMARY KEY, from_offset INTEGER NOT NULL,
+       to_offset INTEGER NOT NULL, count INTEGER NOT NULL, at INTEGER NOT NULL) STRICT`,
+  ],
 ];
 
 export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> & Readonly<{ deleted: boolean }>;
 export class SubscriptionStore {
   readonly deadLetters: DeadLetterStore;
   readonly outcomes: OutcomeStore;
+  readonly gaps: GapStore;
   readonly seeks: SeekStore;
   /** How far the log was known to reach when the state was last saved. */
   savedHead = 0;
@@ -62,6 +68,7 @@ export class SubscriptionStore {
     this.sql = storage.sql;
     this.deadLetters = new DeadLetterStore(storage.sql);
     this.outcomes = new OutcomeStore(storage.sql);
+    this.gaps = new GapStore(storage.sql);
     this.seeks = new SeekStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
@@ -117,7 +124,7 @@ export class SubscriptionStore {
     migrate(this.storage, MIGRATIONS);
     this.sql.exec("INSERT OR IGNORE INTO subscription VALUES (1, '{}', '{}', 0, 1)");
     this.outcomes.bury();
-    for (const table of ["state", "waiting", "lanes", "dead_letters", "seeks"])
+    for (const table of ["state", "waiting", "lanes", "dead_letters", "seeks", "gaps"])
       this.sql.exec(`DROP TABLE ${table}`);
     this.sql.exec("UPDATE subscription SET deleted = 1, settings = '{}' WHERE id = 1");
   }
@@ -180,6 +187,7 @@ export class SubscriptionStore {
       JSON.stringify(toStoredLeases(backlog)),
       this.outcomes.add(changes.endings, now),
     );
+    if (changes.gap) this.gaps.add(changes.gap, now);
     this.savedHead = backlog.knownHead;
   }
 
@@ -187,6 +195,8 @@ export class SubscriptionStore {
   beginEpoch(counters: Counters, knownHead: number): void {
     for (const table of ["waiting", "lanes"]) emptyTable(this.sql, table);
     this.outcomes.forgetAll();
+    // Their counts are what expired, and that counter begins anew.
+    this.gaps.forgetAll();
     this.sql.exec(
       "UPDATE state SET known_head = ?1, counters = ?2, leases = '[]' WHERE id = 1",
       knownHead,
@@ -245,6 +255,12 @@ export class SubscriptionStore {
         this.sql.exec("DELETE FROM lanes WHERE key = ?1", key);
       }
     }
+  }
+
+  /** The offsets that carry their message with them. Walks what waits. */
+  carriedOffsets(): ReadonlySet<number> {
+    const rows = this.sql.exec<{ offset: number }>("SELECT offset FROM waiting WHERE record IS NOT NULL");
+    return new Set(rows.toArray().map(({ offset }) => offset));
   }
 
   /** The message a redriven delivery carries with it, if it does. By primary key. */

@@ -24,7 +24,7 @@ export function findMessage(log: TopicLog, call: FindCall): Found {
 
 function placeAt(log: TopicLog, offset: number): Found {
   if (offset >= log.head) return {};
-  const [run] = log.readOffsets([offset], limits.readBytes);
+  const [run] = log.readOffsets([offset], log.earliest, limits.readBytes);
   return { place: { offset, ...(run && { run }) } };
 }
 

@@ -13,7 +13,7 @@ export class Notifier {
   private readonly tail = new Tail(limits.notifyBytes);
 
   constructor(
-    private readonly log: Readonly<{ head: number }>,
+    private readonly log: Readonly<{ head: number; earliest: number }>,
     private readonly subscriptions: ObjectNamespace<SubscriptionCalls>,
     private readonly partition: number,
   ) {}
@@ -56,7 +56,8 @@ export class Notifier {
       const isOwed = () => reader.informedTo < this.log.head || !reader.isConfirmed;
       while (isOwed() && this.readers.has(reader.generation)) {
         const subscription = this.subscriptions.getByName(objectName(reader.generation, this.partition));
-        const runs = this.tail.from(reader.informedTo);
+        const isPast = reader.informedTo < this.log.earliest;
+        const runs = isPast ? [] : this.tail.from(reader.informedTo);
         const told = await subscription.notify({ head: this.log.head, runs });
         if (!told.ok) break;
         reader.informedTo = Math.max(reader.informedTo, told.value.informedTo);

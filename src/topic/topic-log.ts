@@ -8,6 +8,7 @@ import type { StartAt } from "../settings";
 import type {
   AppendCall,
   BatchAnswer,
+  KeyedOffsets,
   LaneAnswer,
   LaneRead,
   LogPlace,
@@ -15,19 +16,31 @@ import type {
   ReadAnswer,
 } from "../topic-calls";
 import { type Appended, appendBatch, type SeenId, trimRun } from "./log";
-import { type Dated, droppable, needsSegment, nextDropAt, type Segment, type SegmentKind } from "./retention";
+import {
+  type Dated,
+  droppable,
+  needsSegment,
+  nextDropAt,
+  type Retention,
+  type Segment,
+  type SegmentKind,
+} from "./retention";
 import type { TopicStore } from "./topic-store";
 
 export class TopicLog {
   head = 0;
   private segments: Segment[];
   private lastStoredAt = 0;
+  /** Bytes of records that the log has taken since it began, those removed since included. */
+  private logBytes = 0;
+  /** What lies before is retired: past its retention, shown to nobody, and on disk until its subscriptions know. */
+  private floor = 0;
   /** When each closed segment was last written, as far as it was asked. */
   private readonly closedAt = new Map<number, number>();
 
   constructor(
     private readonly store: TopicStore,
-    public retentionMs: number,
+    private readonly retention: Retention,
   ) {
     this.segments = store.segments();
     const newest = this.of("batches").at(-1);
@@ -35,11 +48,22 @@ export class TopicLog {
     const last = store.lastRow(newest);
     this.head = last?.end ?? newest.firstOffset;
     this.lastStoredAt = last?.storedAt ?? newest.openedAt;
+    this.logBytes = last?.logBytes ?? newest.startBytes ?? 0;
   }
 
   /** The oldest offset still retained; the head when nothing is. */
   get earliest(): number {
+    return Math.max(this.floor, this.storedFrom);
+  }
+
+  /** The oldest offset on disk: below `earliest` while what is retired waits to be removed. */
+  get storedFrom(): number {
     return this.of("batches")[0]?.firstOffset ?? this.head;
+  }
+
+  /** Bytes of the records on disk. */
+  get bytes(): number {
+    return this.logBytes - (this.of("batches")[0]?.startBytes ?? 0);
   }
 
   /**
@@ -64,6 +88,13 @@ export class TopicLog {
     return { run, answers: batches.flatMap(({ batchId }) => answered.get(batchId) ?? []) };
   }
 
+  /** The first answers to record batches that come again; undefined unless all of them do. */
+  answeredBefore({ batches }: AppendCall): readonly BatchAnswer[] | undefined {
+    const answered = new Map(this.lookUp(this.of("keys"), batches).map((answer) => [answer.batchId, answer]));
+    const answers = batches.flatMap(({ batchId }) => answered.get(batchId) ?? []);
+    return answers.length === batches.length ? answers : undefined;
+  }
+
   private write(
     added: readonly Appended[],
     head: number,
@@ -82,7 +113,9 @@ export class TopicLog {
     }
     if (head === this.head) return undefined;
     const run = { firstOffset: this.head, storedAt, records: joinBytes(added.map(({ records }) => records)) };
-    this.store.insertBatch(this.segmentFor("batches", storedAt), run, head - this.head);
+    const segment = this.segmentFor("batches", storedAt);
+    this.logBytes += run.records.byteLength;
+    this.store.insertBatch(segment, run, head - this.head, this.logBytes);
     this.head = head;
     this.lastStoredAt = storedAt;
     return run;
@@ -92,7 +125,7 @@ export class TopicLog {
   read(from: number, maxBytes: number): ReadAnswer {
     const runs: LogRun[] = [];
     let bytes = 0;
-    for (const row of this.rows(from)) {
+    for (const row of this.rows(Math.max(from, this.earliest))) {
       const run = trimRun(row, from);
       if (runs.length > 0 && bytes + run.records.byteLength > maxBytes) break;
       runs.push(run);
@@ -101,14 +134,14 @@ export class TopicLog {
     return { runs, earliest: this.earliest, head: this.head };
   }
 
-  /** The records at `offsets` (rising), up to about `maxBytes`; those no longer retained are left out. */
-  readOffsets(offsets: readonly number[], maxBytes: number): LogRun[] {
+  /** The records at `offsets` (rising) not below `from`, up to about `maxBytes`. */
+  readOffsets(offsets: readonly number[], from: number, maxBytes: number): LogRun[] {
     const runs: LogRun[] = [];
     let bytes = 0;
     let row: LogRun | undefined;
     let spans: ReturnType<typeof recordSpans> = [];
     for (const offset of offsets) {
-      if (offset < this.earliest || offset >= this.head || bytes > maxBytes) continue;
+      if (offset < from || offset >= this.head || bytes > maxBytes) continue;
       if (row === undefined || offset >= row.firstOffset + spans.length) {
         row = this.rows(offset).next().value ?? undefined;
         spans = row ? recordSpans(row.records) : [];
@@ -126,7 +159,7 @@ export class TopicLog {
   readLanes({ lanes, to, limit }: LaneRead): LaneAnswer {
     const wanted = new Map(lanes.map(({ key, from }) => [key, { from, left: limit }]));
     const runs: LogRun[] = [];
-    let scannedTo = Math.min(...lanes.map(({ from }) => from));
+    let scannedTo = Math.max(this.earliest, Math.min(...lanes.map(({ from }) => from)));
     let scannedBytes = 0;
     let foundBytes = 0;
     let unsatisfied = wanted.size;
@@ -153,6 +186,29 @@ export class TopicLog {
     return { runs, scannedTo: Math.min(to, Math.max(scannedTo, this.earliest)) };
   }
 
+  /** Where keyed messages lie, from `from` to `to`, on disk though they may be retired. A bounded part a call. */
+  keyedOffsets({ from, to }: { from: number; to: number }): KeyedOffsets {
+    const offsets = new Map<string, number[]>();
+    let scannedTo = Math.max(from, this.storedFrom);
+    let scannedBytes = 0;
+    for (const row of this.rows(scannedTo)) {
+      if (scannedTo >= to || scannedBytes > limits.scanBytes) break;
+      const spans = recordSpans(row.records);
+      for (const [i, span] of spans.entries()) {
+        const offset = row.firstOffset + i;
+        if (offset < from || offset >= to) continue;
+        const { orderingKey } = unpackRecord(row.records, span);
+        if (orderingKey === undefined) continue;
+        const known = offsets.get(orderingKey);
+        if (known) known.push(offset);
+        else offsets.set(orderingKey, [offset]);
+      }
+      scannedTo = row.firstOffset + spans.length;
+      scannedBytes += row.records.byteLength;
+    }
+    return { offsets: [...offsets], scannedTo: Math.min(to, scannedTo) };
+  }
+
   /** The offset at which a reader that starts at `startAt` begins. */
   startOffset(startAt: StartAt, partition: number): Result<number> {
     if (startAt.at === "earliest") return ok(this.earliest);
@@ -175,6 +231,7 @@ export class TopicLog {
   /** The offset of the first message stored at or after `time`; the head when there is none. */
   offsetAt(time: number): number {
     for (const segment of this.of("batches")) {
+      if (segment.firstOffset < this.floor) continue;
       const offset = this.store.offsetAt(segment, time);
       if (offset !== undefined) return offset;
     }
@@ -187,11 +244,35 @@ export class TopicLog {
     return seen?.offset;
   }
 
-  /** Drops the segments whose every row is past its retention. */
-  dropExpired(now: number): void {
-    const gone = (["batches", "keys"] as const).flatMap((kind) =>
-      droppable(this.dated(kind), kind, this.retentionMs, now),
-    );
+  /** Drops ids past their retention, and retires messages past theirs: from now on nobody is shown them. */
+  retire(now: number): void {
+    this.drop(droppable(this.dated("keys"), "keys", this.retention.retentionMs, now), now);
+    this.floor = Math.max(this.floor, this.pastFrom(now));
+  }
+
+  /** Where the messages begin that are not past their retention, as of `now`. */
+  pastFrom(now: number): number {
+    const past = droppable(this.dated("batches"), "batches", this.retention.retentionMs, now);
+    return this.of("batches")[past.length]?.firstOffset ?? this.head;
+  }
+
+  /** Drops the segments that end at or before `offset`. */
+  dropBelow(offset: number, now: number): void {
+    const segments = this.of("batches");
+    const gone = segments.filter((_, i) => (segments[i + 1]?.firstOffset ?? this.head) <= offset);
+    this.drop(gone, now);
+  }
+
+  /** Drops segments that end at or before `offset`, oldest first, as long as `isOver`; never the newest. */
+  dropWhile(isOver: () => boolean, offset: number, now: number): void {
+    for (;;) {
+      const [oldest, next] = this.of("batches");
+      if (!oldest || !next || next.firstOffset > offset || !isOver()) return;
+      this.drop([oldest], now);
+    }
+  }
+
+  private drop(gone: readonly Segment[], now: number): void {
     // The log always has a newest segment: it tells where the next offset begins.
     const newest = this.of("batches").at(-1);
     if (newest && gone.includes(newest)) this.open("batches", now);
@@ -199,11 +280,14 @@ export class TopicLog {
     this.segments = this.segments.filter((segment) => !gone.includes(segment));
   }
 
-  /** When dropExpired has something to do next. */
-  nextDropAt(): number | undefined {
-    const dues = (["batches", "keys"] as const).map((kind) =>
-      nextDropAt(this.dated(kind), kind, this.retentionMs),
-    );
+  /** When `retire` has something to do next. */
+  nextRetireAt(): number | undefined {
+    const dues = (["batches", "keys"] as const).map((kind) => {
+      const kept = this.dated(kind).filter(
+        ({ segment }) => kind === "keys" || segment.firstOffset >= this.floor,
+      );
+      return nextDropAt(kept, kind, this.retention.retentionMs);
+    });
     const due = Math.min(...dues.filter((at) => at !== undefined));
     return due === Number.POSITIVE_INFINITY ? undefined : due;
   }
@@ -248,14 +332,14 @@ export class TopicLog {
 
   private segmentFor(kind: SegmentKind, now: number): Segment {
     const newest = this.of(kind).at(-1);
-    if (newest === undefined || needsSegment(newest, kind, this.retentionMs, now))
-      return this.open(kind, now);
-    return newest;
+    return newest === undefined || needsSegment(newest, kind, this.retention, now, this.logBytes)
+      ? this.open(kind, now)
+      : newest;
   }
 
   private open(kind: SegmentKind, openedAt: number): Segment {
     const number = (this.of(kind).at(-1)?.number ?? 0) + 1;
-    const segment = { kind, number, openedAt, firstOffset: this.head };
+    const segment = { kind, number, openedAt, firstOffset: this.head, startBytes: this.logBytes };
     this.store.openSegment(segment);
     this.segments.push(segment);
     return segment;

@@ -12,10 +12,13 @@ import type {
   BatchAnswer,
   FindCall,
   Finding,
+  KeyedOffsets,
   LaneAnswer,
   LaneRead,
   LogPlace,
   LogRun,
+  OffsetsAnswer,
+  OffsetsRead,
   ReadAnswer,
   Rejection,
   TopicCalls,
@@ -24,13 +27,12 @@ import type {
 } from "../topic-calls";
 import { findMessage } from "./message-finder";
 import { Notifier } from "./notifier";
+import { RetentionDesk } from "./retention-desk";
 import { TopicLog } from "./topic-log";
 import { type TopicRow, TopicStore } from "./topic-store";
 
-type OffsetsAnswer = { runs: readonly LogRun[]; earliest: number };
-
 /** What is in memory while the topic exists. The store can tell all of it again. */
-type Loaded = { topic: TopicRow; log: TopicLog; notifier: Notifier };
+type Loaded = { topic: TopicRow; log: TopicLog; notifier: Notifier; retention: RetentionDesk };
 
 export class TopicObject extends DurableObject<Env> implements TopicCalls {
   runtime: Runtime = systemRuntime;
@@ -85,16 +87,31 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   // ── publish ────────────────────────────────────────────────────────────────────────────────────────
 
   async append(call: AppendCall): Promise<Result<readonly BatchAnswer[]>> {
+    if (this.loaded && this.isOver(this.loaded)) await this.loaded.retention.askSettled();
     return this.whenAlive((state) => {
       const strayed = call.batches.find(({ generation }) => generation !== state.topic.generation);
       if (strayed) return this.gone();
-      if (this.store.bytes > limits.topicBytes) {
-        return refuse("topic-full", "The partition has no room left.", { limit: limits.topicBytes });
+      const isOver = () => this.isOver(state);
+      if (isOver()) state.retention.makeRoom(isOver, this.runtime.now());
+      if (isOver()) {
+        const again = state.log.answeredBefore(call);
+        return again ? ok(again) : this.full(state);
       }
       const { run, answers } = this.write(() => state.log.append(call, this.runtime.now()));
       if (run) this.announce(state, run);
       return ok(answers);
     });
+  }
+
+  private isOver({ log, topic }: Loaded): boolean {
+    return log.bytes >= topic.settings.retentionBytes || this.store.bytes > limits.topicBytes;
+  }
+
+  private full({ retention, topic }: Loaded): Refused {
+    const detail = retention.whyFull((generation) => this.store.subscriptionName(generation) ?? generation);
+    const limit = Math.min(topic.settings.retentionBytes, limits.topicBytes);
+    const more = { field: "retentionBytes", limit, retryAfterMs: limits.topicFullRetryMs };
+    return refuse("topic-full", detail, more);
   }
 
   /** Owes every reader a notify: armed in the same change as the append, sent right after it. */
@@ -105,13 +122,17 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   // ── subscriptions ──────────────────────────────────────────────────────────────────────────────────
 
-  async attach(call: { generation: string; startAt: StartAt }): Promise<Result<{ startOffset: number }>> {
+  async attach(call: {
+    generation: string;
+    startAt: StartAt;
+    subscription?: string;
+  }): Promise<Result<{ startOffset: number }>> {
     return this.whenAlive(({ log, notifier, topic }) => {
       const known = notifier.readers.get(call.generation);
       if (known) return ok({ startOffset: known.startOffset });
       const start = log.startOffset(call.startAt, topic.partition);
       if (!start.ok) return start;
-      this.store.insertSubscription(call.generation, start.value);
+      this.store.insertSubscription(call.generation, start.value, call.subscription);
       notifier.add(call.generation, start.value, start.value);
       this.arm();
       return ok({ startOffset: start.value });
@@ -131,10 +152,11 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     return this.whenAlive(({ log }) => ok(log.read(from, Math.min(maxBytes, limits.readBytes))));
   }
 
-  async readOffsets({ offsets }: { offsets: readonly number[] }): Promise<Result<OffsetsAnswer>> {
-    return this.whenAlive(({ log }) =>
-      ok({ runs: log.readOffsets(offsets, limits.readBytes), earliest: log.earliest }),
-    );
+  async readOffsets({ offsets, retired = false }: OffsetsRead): Promise<Result<OffsetsAnswer>> {
+    return this.whenAlive(({ log }) => {
+      const earliest = retired ? log.storedFrom : log.earliest;
+      return ok({ runs: log.readOffsets(offsets, earliest, limits.readBytes), earliest });
+    });
   }
 
   async readLanes(call: LaneRead): Promise<Result<LaneAnswer>> {
@@ -152,6 +174,10 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     return this.whenAlive(({ log }) => ok(log.locate(time)));
   }
 
+  async keyedOffsets(call: { from: number; to: number }): Promise<Result<KeyedOffsets>> {
+    return this.whenAlive(({ log }) => ok(log.keyedOffsets(call)));
+  }
+
   async rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>> {
     return this.whenAlive(() => ok(this.store.rejections(Number(call.after ?? 0), call.limit)));
   }
@@ -163,6 +189,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
         earliest: log.earliest,
         head: log.head,
         bytes: this.store.bytes,
+        messageBytes: log.bytes,
         subscriptions: notifier.readers.size,
         rejections: this.store.rejectionCount(),
       }),
@@ -188,7 +215,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   /**
    * Arms the alarm to tell again whoever is behind, unless it is armed for something sooner. Retention has no
-   * alarm: what is past it is dropped by whichever call comes first, the sweep's poke at the latest.
+   * alarm: what is past it is seen out by whichever call comes first, the sweep's poke at the latest.
    */
   private arm(): void {
     const state = this.loaded;
@@ -207,13 +234,19 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     const topic = this.store.topic();
     this.loaded = undefined;
     if (!topic || topic.deleted) return;
-    const log = new TopicLog(this.store, topic.settings.retentionMs);
+    const log = new TopicLog(this.store, topic.settings);
     const notifier = new Notifier(log, this.env.SUBSCRIPTION, topic.partition);
+    const retention = new RetentionDesk({
+      ...{ log, readers: notifier.readers, subscriptions: this.env.SUBSCRIPTION, partition: topic.partition },
+      now: () => this.runtime.now(),
+      write: (decide) => this.write(decide),
+      isLive: () => this.loaded?.retention === retention,
+    });
     // A restart forgot who was told: all are taken to know all there was, and are asked by the alarm or the sweep.
     for (const { generation, startOffset } of this.store.subscriptions()) {
       notifier.add(generation, startOffset, log.head);
     }
-    this.loaded = { topic, log, notifier };
+    this.loaded = { topic, log, notifier, retention };
   }
 
   /** Runs `decide` in one transaction; when it throws, nothing was written and memory is read afresh. */
@@ -238,8 +271,8 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   private whenAlive<T>(answer: (state: Loaded) => Result<T>): Result<T> {
     const state = this.loaded;
     if (!state) return this.gone();
-    const now = this.runtime.now();
-    if ((state.log.nextDropAt() ?? now + 1) <= now) this.write(() => state.log.dropExpired(now));
+    const telling = state.retention.tidy(this.runtime.now());
+    if (telling) this.ctx.waitUntil(telling);
     return this.loaded ? answer(this.loaded) : this.gone();
   }
 

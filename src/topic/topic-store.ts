@@ -1,7 +1,7 @@
 // The SQL of one topic partition. Batches and publish keys lie in segments: tables named by number, so that
 // retention drops a table and writes no row. Takes no decisions.
 
-import type { TopicSettings } from "../settings";
+import { defaultTopicSettings, type TopicSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
 import type { LogRun, Rejection, TopicProvision } from "../topic-calls";
 import { PublishKeyStore } from "./publish-key-store";
@@ -17,11 +17,20 @@ const MIGRATIONS = [
     `CREATE TABLE rejections (number INTEGER PRIMARY KEY, message_id TEXT NOT NULL, rejected_at INTEGER NOT NULL,
        error TEXT NOT NULL) STRICT`,
   ],
+  ["ALTER TABLE segments ADD COLUMN start_bytes INTEGER", "ALTER TABLE subscriptions ADD COLUMN name TEXT"],
 ];
 
 export type TopicRow = TopicProvision & Readonly<{ deleted: boolean }>;
 type BatchRow = { first_offset: number; stored_at: number; records: ArrayBuffer };
-type SegmentRow = { kind: SegmentKind; number: number; opened_at: number; first_offset: number };
+type SegmentRow = {
+  kind: SegmentKind;
+  number: number;
+  opened_at: number;
+  first_offset: number;
+  start_bytes: number | null;
+};
+/** Where a segment ends: the offset after it, when it was last written, and what the log had taken by then. */
+export type SegmentEnd = Readonly<{ end: number; storedAt: number; logBytes: number }>;
 
 export class TopicStore {
   readonly keys: PublishKeyStore;
@@ -57,7 +66,9 @@ export class TopicStore {
         deleted: number;
       }>("SELECT topic, generation, partition, settings, version, deleted FROM topic WHERE id = 1")
       .toArray();
-    return row && { ...row, settings: JSON.parse(row.settings) as TopicSettings, deleted: row.deleted === 1 };
+    if (!row) return undefined;
+    const settings = { ...defaultTopicSettings, ...(JSON.parse(row.settings) as Partial<TopicSettings>) };
+    return { ...row, settings, deleted: row.deleted === 1 };
   }
 
   create({ topic, generation, partition, settings, version }: TopicProvision): void {
@@ -95,23 +106,34 @@ export class TopicStore {
   /** All segments, oldest first. */
   segments(): Segment[] {
     return this.sql
-      .exec<SegmentRow>("SELECT kind, number, opened_at, first_offset FROM segments ORDER BY number")
+      .exec<SegmentRow>(
+        "SELECT kind, number, opened_at, first_offset, start_bytes FROM segments ORDER BY number",
+      )
       .toArray()
       .map((row) => ({
         kind: row.kind,
         number: row.number,
         openedAt: row.opened_at,
         firstOffset: row.first_offset,
+        ...(row.start_bytes !== null && { startBytes: row.start_bytes }),
       }));
   }
 
-  openSegment({ kind, number, openedAt, firstOffset }: Segment): void {
+  openSegment({ kind, number, openedAt, firstOffset, startBytes }: Segment): void {
     const columns =
       kind === "batches"
-        ? "(first_offset INTEGER PRIMARY KEY, count INTEGER NOT NULL, stored_at INTEGER NOT NULL, records BLOB NOT NULL) STRICT"
+        ? `(first_offset INTEGER PRIMARY KEY, count INTEGER NOT NULL, stored_at INTEGER NOT NULL,
+           log_bytes INTEGER NOT NULL, records BLOB NOT NULL) STRICT`
         : "(key TEXT PRIMARY KEY, answer TEXT NOT NULL) STRICT, WITHOUT ROWID";
     this.sql.exec(`CREATE TABLE ${kind}_${number} ${columns}`);
-    this.sql.exec("INSERT INTO segments VALUES (?1, ?2, ?3, ?4)", kind, number, openedAt, firstOffset);
+    this.sql.exec(
+      "INSERT INTO segments (kind, number, opened_at, first_offset, start_bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
+      kind,
+      number,
+      openedAt,
+      firstOffset,
+      startBytes ?? null,
+    );
   }
 
   dropSegment({ kind, number }: Segment): void {
@@ -121,21 +143,25 @@ export class TopicStore {
 
   // ── the log ────────────────────────────────────────────────────────────────────────────────────────
 
-  insertBatch({ number }: Segment, run: LogRun, count: number): void {
+  /** `logBytes` is what the log has taken with this row: how much it holds is then known from two rows. */
+  insertBatch({ number }: Segment, run: LogRun, count: number, logBytes: number): void {
     this.sql.exec(
-      `INSERT INTO batches_${number} VALUES (?1, ?2, ?3, ?4)`,
+      `INSERT INTO batches_${number} (first_offset, count, stored_at, log_bytes, records)
+       VALUES (?1, ?2, ?3, ?4, ?5)`,
       run.firstOffset,
       count,
       run.storedAt,
+      logBytes,
       run.records,
     );
   }
 
-  /** The offset after a segment's last row, and that row's storedAt; undefined when it is empty. */
-  lastRow({ number }: Segment): { end: number; storedAt: number } | undefined {
+  /** Where a segment ends; undefined when it is empty. One of before bytes were counted has none. */
+  lastRow({ number, startBytes }: Segment): SegmentEnd | undefined {
+    const logBytes = startBytes === undefined ? "0" : "log_bytes";
     return this.sql
-      .exec<{ end: number; storedAt: number }>(
-        `SELECT first_offset + count AS end, stored_at AS storedAt FROM batches_${number}
+      .exec<SegmentEnd>(
+        `SELECT first_offset + count AS end, stored_at AS storedAt, ${logBytes} AS logBytes FROM batches_${number}
          ORDER BY first_offset DESC LIMIT 1`,
       )
       .toArray()[0];
@@ -172,8 +198,21 @@ export class TopicStore {
       .toArray();
   }
 
-  insertSubscription(generation: string, startOffset: number): void {
-    this.sql.exec("INSERT INTO subscriptions VALUES (?1, ?2)", generation, startOffset);
+  insertSubscription(generation: string, startOffset: number, name: string | undefined): void {
+    this.sql.exec(
+      "INSERT INTO subscriptions (generation, start_offset, name) VALUES (?1, ?2, ?3)",
+      generation,
+      startOffset,
+      name ?? null,
+    );
+  }
+
+  /** A subscription's name; undefined when it was attached before names were told. */
+  subscriptionName(generation: string): string | undefined {
+    const [row] = this.sql
+      .exec<{ name: string | null }>("SELECT name FROM subscriptions WHERE generation = ?1", generation)
+      .toArray();
+    return row?.name ?? undefined;
   }
 
   deleteSubscription(generation: string): void {

@@ -49,9 +49,19 @@ describe("a topic", () => {
 
   test("put again with the same settings, in another order of fields, stays as it is", async () => {
     const { catalog, objects } = fakeCatalog();
-    const settings = { retentionMs: 60_000, keepHeaders: ["x-a"], idHeader: "x-id" };
+    const settings = {
+      retentionMs: 60_000,
+      retentionBytes: 30_000_000,
+      keepHeaders: ["x-a"],
+      idHeader: "x-id",
+    };
     const first = must(await putTopic(catalog, { ...wanted("orders"), settings }));
-    const shuffled = { idHeader: "x-id", keepHeaders: ["x-a"], retentionMs: 60_000 };
+    const shuffled = {
+      idHeader: "x-id",
+      keepHeaders: ["x-a"],
+      retentionBytes: 30_000_000,
+      retentionMs: 60_000,
+    };
     const again = must(await putTopic(catalog, { ...wanted("orders"), settings: shuffled }));
     expect(again).toEqual({ entry: first.entry, created: false });
     expect(objects.made).toEqual(["topic.provision 0"]);

@@ -9,6 +9,7 @@ import { openBody } from "../../src/ingress/append-calls";
 import { consumeIngress, consumeIngressDead } from "../../src/ingress/ingress-consumer";
 import { limits } from "../../src/limits";
 import { packRecordBatch, packRecords, type RecordBatch } from "../../src/record-batch";
+import { defaultTopicSettings } from "../../src/settings";
 import { emptyCatalog, fakeCatalog, must } from "../catalog/fakes";
 
 beforeEach(emptyCatalog);
@@ -34,7 +35,7 @@ async function withTopic(partitions = 1) {
     const topic = fakes.objects.TOPIC.getByName(`g:${partition}`);
     await topic.provision({
       ...{ topic: "orders", generation: "g", partition, version: 1 },
-      settings: { retentionMs: 1, keepHeaders: [] },
+      settings: { ...defaultTopicSettings, retentionMs: 1 },
     });
   }
   fakes.objects.made.length = 0;

@@ -1,0 +1,1 @@
+ALTER TABLE `topics` ADD `full_until` text;

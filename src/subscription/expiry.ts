@@ -1,0 +1,76 @@
+// Retention overtakes a subscription: what it never read is counted, what waits dies. Synchronous and pure, like
+// cutting a lease; what must be looked up in the log is found first, for the caller to read.
+
+import type { Backlog } from "./backlog";
+import { type Lane, losesBelow } from "./lane";
+
+/** The offsets that carry their own message: redriven dead letters do not depend on the log. */
+export type Carried = ReadonlySet<number>;
+
+/** Counts what was never read below `before`; the next lease begins there. Answers whether anything was. */
+export function skipUnread(backlog: Backlog, before: number): boolean {
+  const { counters } = backlog;
+  if (counters.nextOffset >= before) return false;
+  backlog.overtake(counters.nextOffset, before - counters.nextOffset);
+  counters.nextOffset = before;
+  return true;
+}
+
+/** Up to `max` deliveries that wait below `before` die as `expired`. Answers how many. */
+export function killWaiting(
+  backlog: Backlog,
+  carried: Carried,
+  { before, now, max }: Readonly<{ before: number; now: number; max: number }>,
+): number {
+  const death = { diedAt: now, reason: "expired" as const };
+  let killed = 0;
+  for (const delivery of backlog.deliveries.values()) {
+    if (killed >= max) break;
+    if (delivery.state !== "waiting" || delivery.offset >= before || carried.has(delivery.offset)) continue;
+    backlog.put({ ...delivery, state: "dying", death });
+    killed += 1;
+  }
+  return killed;
+}
+
+/** Where to begin to look for followers below `before` whose offsets are not known; undefined when all are. */
+export function unknownFrom(backlog: Backlog, before: number): number | undefined {
+  const froms = [...backlog.lanes.values()].filter((lane) => hasUnknown(lane, before));
+  return froms.length === 0 ? undefined : Math.min(...froms.map(({ followersFrom }) => followersFrom));
+}
+
+function hasUnknown({ followers, followersFrom, known }: Lane, before: number): boolean {
+  if (followers === 0 || followersFrom >= before) return false;
+  return known.length < followers && (known.at(-1) ?? -1) < before;
+}
+
+/** Followers below `before` were never attempted: they count as expired. `found`: the offsets of each key there. */
+export function loseFollowers(
+  backlog: Backlog,
+  before: number,
+  found: ReadonlyMap<string, readonly number[]>,
+): void {
+  for (const lane of [...backlog.lanes.values()]) {
+    if (lane.followers === 0 || lane.followersFrom >= before) continue;
+    const offsets = hasUnknown(lane, before) ? (found.get(lane.key) ?? []) : lane.known;
+    backlog.loseFollowers(lane, losesBelow(lane, before, offsets));
+  }
+}
+
+/** What is still open below `before`: the time when the last lease ends; undefined when there is none. */
+export function leasedUntil(backlog: Backlog, before: number, carried: Carried): number | undefined {
+  const deadlines = [...backlog.leases]
+    .filter(({ offsets }) => [...offsets].some((offset) => offset < before && !carried.has(offset)))
+    .map(({ deadlineAt }) => deadlineAt);
+  return deadlines.length === 0 ? undefined : Math.max(...deadlines);
+}
+
+/** The lowest offset that the subscription still needs of the log. */
+export function neededFrom(backlog: Backlog, carried: Carried): number {
+  let from = backlog.counters.nextOffset;
+  for (const offset of backlog.deliveries.keys()) if (offset < from && !carried.has(offset)) from = offset;
+  for (const { followers, followersFrom } of backlog.lanes.values()) {
+    if (followers > 0 && followersFrom < from) from = followersFrom;
+  }
+  return from;
+}
