@@ -45,6 +45,9 @@ export const limits = {
   /** One append is one row; the platform's row limit is 2 MB. */
   rowBytes: 1_500_000,
   readBytes: 4 * MiB,
+  /** What one statement reads of the log: a tenth of the statements a row each would take, and little in memory. */
+  pageRows: 500,
+  pageBytes: 1 * MiB,
   /** Records ride along with a notify up to this size; beyond it the subscription reads them itself. */
   /** How much log one search for followers looks at before it answers. */
   scanBytes: 16 * MiB,

@@ -125,8 +125,9 @@ export class TopicLog {
   read(from: number, maxBytes: number): ReadAnswer {
     const runs: LogRun[] = [];
     let bytes = 0;
-    for (const row of this.rows(Math.max(from, this.earliest))) {
-      const run = trimRun(row, from);
+    const start = Math.max(from, this.earliest);
+    for (const row of start < this.head ? this.rows(start) : []) {
+      const run = trimRun(row, start);
       if (runs.length > 0 && bytes + run.records.byteLength > maxBytes) break;
       runs.push(run);
       bytes += run.records.byteLength;

@@ -1,8 +1,10 @@
 // The SQL of one topic partition. Batches and publish keys lie in segments: tables named by number, so that
 // retention drops a table and writes no row. Takes no decisions.
 
+import { limits } from "../limits";
 import { defaultTopicSettings, type TopicSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
+import { fitting } from "../sql/page";
 import type { LogRun, Rejection, TopicProvision } from "../topic-calls";
 import { PublishKeyStore } from "./publish-key-store";
 import type { Segment, SegmentKind } from "./retention";
@@ -167,15 +169,53 @@ export class TopicStore {
       .toArray()[0];
   }
 
-  /** Rows of a segment that reach past `from`, in order, read one at a time as they are asked for. By primary key. */
-  *rows({ number }: Segment, from: number): Generator<LogRun> {
-    const cursor = this.sql.exec<BatchRow>(
-      `SELECT first_offset, stored_at, records FROM batches_${number}
-       WHERE first_offset >= coalesce((SELECT max(first_offset) FROM batches_${number} WHERE first_offset <= ?1), 0)
-       ORDER BY first_offset`,
-      from,
-    );
-    for (const row of cursor) yield toRun(row);
+  /**
+   * Rows of a segment that reach past `from`, in order, read a page at a time as they are asked for. By primary key.
+   * No cursor is left open, whenever the reader stops: one that is locks every table against being dropped.
+   */
+  *rows(segment: Segment, from: number): Generator<LogRun> {
+    let page = [this.rowAt(segment, from)].flatMap((row) => row ?? []);
+    let next = from;
+    for (;;) {
+      yield* page.map(toRun);
+      next = (page.at(-1)?.first_offset ?? next - 1) + 1;
+      page = this.page(segment, next);
+      if (page.length === 0) return;
+    }
+  }
+
+  /** The row that `offset` lies in, if the segment has it. By primary key. */
+  private rowAt({ number }: Segment, offset: number): BatchRow | undefined {
+    const [row] = this.sql
+      .exec<BatchRow>(
+        `SELECT first_offset, stored_at, records FROM batches_${number}
+         WHERE first_offset <= ?1 ORDER BY first_offset DESC LIMIT 1`,
+        offset,
+      )
+      .toArray();
+    return row;
+  }
+
+  /** The rows that begin at or after `from`, up to a page of bytes but at least one: their sizes are read first. */
+  private page({ number }: Segment, from: number): BatchRow[] {
+    const sizes = this.sql
+      .exec<{ first_offset: number; bytes: number }>(
+        `SELECT first_offset, length(records) AS bytes FROM batches_${number}
+         WHERE first_offset >= ?1 ORDER BY first_offset LIMIT ?2`,
+        from,
+        limits.pageRows,
+      )
+      .toArray();
+    const last = fitting(sizes, limits.pageBytes).at(-1);
+    if (!last) return [];
+    return this.sql
+      .exec<BatchRow>(
+        `SELECT first_offset, stored_at, records FROM batches_${number}
+         WHERE first_offset BETWEEN ?1 AND ?2 ORDER BY first_offset`,
+        from,
+        last.first_offset,
+      )
+      .toArray();
   }
 
   /** The offset of the first row stored at or after `time`. Walks the segment. */
