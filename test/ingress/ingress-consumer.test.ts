@@ -3,6 +3,8 @@
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
+import { fullForMs } from "../../src/catalog/full-store";
+import { putTopic } from "../../src/catalog/lifecycle";
 import { StrandedStore } from "../../src/catalog/stranded-store";
 import type { Env } from "../../src/env";
 import { openBody } from "../../src/ingress/append-calls";
@@ -131,6 +133,33 @@ describe("an object that fails", () => {
     const { acked, retried } = await outcome(consumeIngress, fakes, bodies(...sent));
     expect(retried).toEqual(["q-1", "q-2"]);
     expect(acked).toHaveLength(8);
+  });
+
+  test("and is full has the catalog say so until a time, written once while that lasts", async () => {
+    const fakes = fakeCatalog();
+    const put = { name: "full", kind: "topic", partitions: 2, settings: defaultTopicSettings } as const;
+    const { generation } = must(await putTopic(fakes.catalog, put)).entry;
+    fakes.objects.refusals.set("topic.append 1", { code: "topic-full", detail: "no room" });
+    const entry = async () => must(await fakes.catalog.store.topic("full"));
+    const send = () =>
+      outcome(
+        consumeIngress,
+        fakes,
+        bodies(recordBatch(fakes.runtime.newId(), { generation, partition: 1 })),
+      );
+    await send();
+    const until = fakes.runtime.at + limits.topicFullForMs;
+    expect((await entry()).fullUntil).toEqual({ 1: until });
+    expect(fullForMs(await entry(), 1, until - 5)).toBe(5);
+    expect([fullForMs(await entry(), 1, until), fullForMs(await entry(), 0, 0)]).toEqual([0, 0]);
+    fakes.runtime.at += limits.topicFullForMs - limits.topicFullAgainMs;
+    await send();
+    fakes.catalog.store.forget("full");
+    expect((await entry()).fullUntil).toEqual({ 1: until });
+    fakes.runtime.at += 1;
+    await send();
+    fakes.catalog.store.forget("full");
+    expect((await entry()).fullUntil).toEqual({ 1: fakes.runtime.at + limits.topicFullForMs });
   });
 
   test("is not asked again for what is left of the same batch", async () => {

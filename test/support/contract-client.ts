@@ -99,7 +99,8 @@ export type PartitionStats = Readonly<
     | "replay",
     number
   >
->;
+> &
+  Readonly<{ gaps: readonly Readonly<{ from: number; to: number; count: number; at: number }>[] }>;
 
 export type Client = ReturnType<typeof contractClient>;
 export type Topic = ReturnType<Client["topicAt"]>;
