@@ -6,7 +6,7 @@ import { EAGER, named } from "../support/contract-scenes";
 import { brokerUnderTest } from "../support/contract-target";
 
 const broker = await brokerUnderTest();
-const sum = (stats: readonly PartitionStats[], term: keyof PartitionStats) =>
+const sum = (stats: readonly PartitionStats[], term: Exclude<keyof PartitionStats, "gaps">) =>
   stats.reduce((total, partition) => total + partition[term], 0);
 
 /** In every partition, what was taken from the log is accounted for, term by term. */

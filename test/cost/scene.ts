@@ -66,6 +66,8 @@ export class Scene {
       return subscription;
     };
     const subscriptions = await Promise.all(Array.from({ length: count }, (_, i) => attach(`s${i}`)));
+    // Many take a while: meanwhile the platform may have evicted the topic, and with it its clock.
+    await useRuntime(topic, clock);
     const scene = new Scene(counter, clock, generation, topic, subscriptions);
     await scene.settle();
     counter.restart();
