@@ -28,7 +28,7 @@ const MINUTE_MS = 60 * SECOND_MS;
 const BATCH = 100;
 const BATCHES = 20;
 const SUBSCRIPTIONS = 1_000;
-const TEST_MS = 120_000;
+const TEST_MS = 300_000;
 
 const push: Partial<SubscriptionSettings> = {
   type: "push",
