@@ -243,11 +243,13 @@ describe("an audit", () => {
 
   test("tells what retention overtook from what was lost", async () => {
     const topic = await newTopic({ retentionMs: 60_000 });
-    const { subscription, pull, clock } = await newSubscription(topic);
+    const { generation, subscription, pull, clock } = await newSubscription(topic);
     await useRuntime(topic.topic, clock);
     await topic.publish(keyed("head"), keyed("follower"), "free");
     const head = await pull(1);
     await pull(10);
+    // The topic tells those it knows: this one finds out by itself, as one that cannot be reached does.
+    value(await topic.topic.detach({ generation }));
     clock.advance(120_000);
     value(await topic.topic.wake());
     await topic.publish("later");
@@ -256,5 +258,21 @@ describe("an audit", () => {
     await pull(10);
     expect(await audit(subscription)).toMatchObject({ holds: true, overtaken: 0, found: { expired: 1 } });
     expect(await whereIs(subscription, 1)).toMatchObject({ state: "expired" });
+  });
+
+  test("finds what retention overtook where the subscription was told to count it", async () => {
+    const topic = await newTopic();
+    const { subscription, pull } = await newSubscription(topic);
+    await topic.publish(keyed("head"), keyed("follower"), "free", "unread");
+    await pull(1);
+    await pull(1);
+    value(await subscription.expire({ before: 4 }));
+    expect(await audit(subscription)).toMatchObject({
+      holds: true,
+      overtaken: 0,
+      found: { leased: 2, expired: 2 },
+    });
+    expect(await whereIs(subscription, 1)).toMatchObject({ state: "expired" });
+    expect(await whereIs(subscription, 3)).toMatchObject({ state: "expired" });
   });
 });
