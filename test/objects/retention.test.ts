@@ -234,6 +234,15 @@ describe("a subscription that cannot be told", () => {
   });
 });
 
+test("a seek begins gap records anew, as it does the counters", async () => {
+  const s = await scene();
+  await s.publish("a", "b");
+  value(await s.subscription.expire({ before: 1 }));
+  const call = { to: { at: "earliest" }, reprocess: true, dryRun: false } as const;
+  value(await s.subscription.seek({ seekId: "seek", ...call }));
+  expect(value(await s.subscription.stats())).toMatchObject({ epoch: 1, expired: 0, gaps: [] });
+});
+
 test("gap records are few, and their counts are all that expired", async () => {
   const s = await scene();
   for (let i = 0; i <= limits.gapsKept + 1; i++) {
