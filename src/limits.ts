@@ -124,6 +124,11 @@ export const limits = {
   leaseReads: 50,
   /** A push subscription with unread messages and nothing due looks again after this long. */
   lookAgainMs: 5 * second,
+  /** After a raise: how soon, at the least and at the most, a partition asks its parent again which keys wait there. */
+  minAskParentMs: 1 * second,
+  maxAskParentMs: 1 * minute,
+  /** Keys that such an answer names, 1.3 MB of them at most; above that all keys wait. */
+  pendingKeys: 10_000,
   attemptsKept: 10,
   expiriesPerAlarm: 1_000,
   /** Waiting deliveries that one call turns into dead letters when retention overtakes them. */

@@ -16,6 +16,8 @@ export type RecordBatch = Readonly<{
   /** The generation of the topic it was published to. It is never re-addressed to another. */
   generation: string;
   partition: number;
+  /** The topic's number of partitions when it was bound; absent from batches of before it could be raised. */
+  partitions?: number;
   count: number;
   clientIds: readonly ClientId[];
   records: Uint8Array;

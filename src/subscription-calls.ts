@@ -18,7 +18,12 @@ export type SubscriptionProvision = Readonly<{
   startOffset: number;
   settings: SubscriptionSettings;
   version: number;
+  /** The partition that its keys were in before a raise made this one. */
+  parent?: number;
 }>;
+
+/** Ordering keys of which something is not settled; `all` while they are not known, or too many. */
+export type PendingKeys = readonly string[] | "all";
 
 /** `runs` are the newest records, without a gap up to `head`, when they are small enough to ride along. */
 export type NotifyCall = Readonly<{ head: number; runs: readonly LogRun[] }>;
@@ -226,6 +231,8 @@ export interface SubscriptionCalls {
   seek(call: SeekCall): Promise<Result<SeekAnswer>>;
   /** The lowest offset that is not settled: from here on, nothing is missed. */
   position(): Promise<Result<{ openFrom: number }>>;
+  /** After a raise: keys that left for `partition`, or for where that came from, and have something unsettled here. */
+  pendingKeys(call: { partition: number }): Promise<Result<{ pending: PendingKeys }>>;
   stats(): Promise<Result<SubscriptionStats>>;
   /** Where the message at an offset is, and why it has not arrived. (A method called `trace` is never served over RPC.) */
   whereabouts(call: TraceCall): Promise<Result<Trace>>;

@@ -2,6 +2,7 @@
 // second time. Records cross packed (record-batch.ts).
 
 import type { BrokerError, Result } from "./errors";
+import type { Cut } from "./raise";
 import type { RecordBatch } from "./record-batch";
 import type { StartAt, TopicSettings } from "./settings";
 
@@ -11,11 +12,16 @@ export type TopicProvision = Readonly<{
   partition: number;
   settings: TopicSettings;
   version: number;
+  /** Where its keys were before a raise made this partition. */
+  parent?: number;
 }>;
 
-/** An item of a record batch that was not simply stored: it met its first publish, or was refused. */
+/**
+ * An item of a record batch that was not simply stored: it met its first publish, or was refused. `partition` says
+ * where the first publish is, when that is another one.
+ */
 export type AppendException = Readonly<
-  { index: number } & ({ duplicateOf: number } | { error: BrokerError })
+  { index: number; partition?: number } & ({ duplicateOf: number } | { error: BrokerError })
 >;
 
 /**
@@ -27,7 +33,12 @@ export type BatchAnswer = Readonly<{
   firstOffset: number;
   count: number;
   exceptions: readonly AppendException[];
+  /** Nothing was stored: some of it belongs elsewhere. Cut it by this number of partitions (raise.ts). */
+  movedTo?: number;
 }>;
+
+/** An id that a partition knows, where it was first stored, and the fingerprint of what it named then. */
+export type KnownId = Readonly<{ id: string; partition: number; offset: number; fingerprint: string }>;
 
 export type AppendCall = Readonly<{
   batches: readonly RecordBatch[];
@@ -36,6 +47,9 @@ export type AppendCall = Readonly<{
   /** Keep refused items for inspection: their publisher was answered 202 and cannot be told. */
   keepRejections?: boolean;
 }>;
+
+/** `parent` is the partition that this one's keys were in before a raise. */
+export type AttachAnswer = Readonly<{ startOffset: number; parent?: number }>;
 
 /** A run of dense offsets from `firstOffset`, one per record. */
 export type LogRun = Readonly<{ firstOffset: number; storedAt: number; records: Uint8Array }>;
@@ -119,8 +133,16 @@ export interface TopicCalls {
     startAt: StartAt;
     /** Its name, for people. */
     subscription?: string;
-  }): Promise<Result<{ startOffset: number }>>;
+  }): Promise<Result<AttachAnswer>>;
   detach(call: { generation: string }): Promise<Result<null>>;
+  /** The topic is raised to `partitions`: from here on what then belongs elsewhere is not taken any more. */
+  cut(call: { partitions: number }): Promise<Result<null>>;
+  cuts(): Promise<Result<readonly Cut[]>>;
+  /** Which of `ids` this partition, or one it came from, has seen; and when the keys of `child` left it, if they did. */
+  knows(call: {
+    ids: readonly string[];
+    child: number;
+  }): Promise<Result<{ known: readonly KnownId[]; cutAt?: number }>>;
   /** Whole rows from `from` on (trimmed to start there), up to `maxBytes` but at least one row. */
   read(call: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>>;
   /** The records at `offsets` (rising) that are still retained, or with `retired` still on disk. */

@@ -66,6 +66,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it looks for lost followers in the log, and has the dying buried",
   },
+  "src/topic/lineage-desk.ts": {
+    may: ["async"],
+    why: "it asks the partition that its keys came from, and answers those they went to",
+  },
   "src/subscription/dead-letter-desk.ts": {
     may: ["async"],
     why: "it has the dying buried, which reads the log, before it looks at the dead",
@@ -75,6 +79,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
   "src/subscription/log-reader.ts": {
     may: ["async"],
     why: "it awaits the topic's object, and decides nothing",
+  },
+  "src/subscription/parent-desk.ts": {
+    may: ["async"],
+    why: "it asks the partition that its keys came from, and answers those they went to",
   },
   "src/subscription/seek-desk.ts": {
     may: ["async"],
@@ -105,6 +113,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "console"],
     why: "it calls the object of every partition",
   },
+  "src/catalog/topic-raise.ts": { may: ["async"], why: "it takes a raise through D1 and its objects" },
   "src/catalog/schedule-lifecycle.ts": { may: ["async"], why: "it takes schedules through D1" },
   "src/catalog/schedule-firing.ts": {
     may: ["async", "console", "crypto"],

@@ -10,6 +10,8 @@ export type TopicKind = "topic" | "queue";
 type Life = Readonly<{
   generation: string;
   partitions: number;
+  /** Where `partitions` is on the way to, while it is raised. */
+  raisingTo?: number | null;
   /** Rises by one whenever the settings change. */
   version: number;
   state: EntryState;
@@ -49,6 +51,11 @@ export type Token = Readonly<{
 
 export function isTopic(entry: Entry): entry is TopicEntry {
   return "kind" in entry;
+}
+
+/** How many objects there may be: during a raise, those that it makes too. */
+export function objectsOf({ partitions, raisingTo }: Entry): number {
+  return Math.max(partitions, raisingTo ?? 0);
 }
 
 /** Whether two settings say the same, whatever the order of their fields. */

@@ -17,6 +17,8 @@ const life = () => ({
   state: text("state").$type<EntryState>().notNull(),
   createdAt: integer("created_at").notNull(),
   updatedAt: integer("updated_at").notNull(),
+  /** Where its number of partitions is on the way to, while it is raised. */
+  raisingTo: integer("raising_to"),
   /** When a request or the sweep last worked on it: the sweep takes the one that waited longest. */
   triedAt: integer("tried_at").notNull(),
 });

@@ -6,7 +6,7 @@ import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { objectName } from "../object-name";
 import type { Runtime } from "../runtime";
-import { type Entry, isTopic, type SubscriptionEntry, type TopicEntry } from "./catalog-entry";
+import { type Entry, isTopic, objectsOf, type SubscriptionEntry, type TopicEntry } from "./catalog-entry";
 import type { CatalogStore } from "./catalog-store";
 
 /** What the control plane works with. */
@@ -41,7 +41,7 @@ async function finishCreating(catalog: Catalog, entry: Entry): Promise<Result<En
 export async function finishDeleting(catalog: Catalog, entry: Entry): Promise<Result<null>> {
   const { entries } = catalog.store;
   if (isTopic(entry)) {
-    const most = Math.max(1, Math.floor(limits.lifecycleObjects / entry.partitions));
+    const most = Math.max(1, Math.floor(limits.lifecycleObjects / objectsOf(entry)));
     const below = await entries.subscriptionsOf(entry, most + 1);
     const refusals: Refused[] = [];
     await inParallel(below.slice(0, most), async (subscription) => {
@@ -99,20 +99,20 @@ function provisionSubscription(
       subscription,
       generation,
       partition,
-      startOffset: start.value.startOffset,
+      ...start.value,
       settings,
       version,
     });
   });
 }
 
-function removeObjects(
+export function removeObjects(
   catalog: Catalog,
   entry: Entry,
   { topicStays } = { topicStays: true },
 ): Promise<Refused | undefined> {
   const { generation } = entry;
-  return eachPartition(catalog, entry, async (partition) => {
+  return eachPartition(catalog, { generation, partitions: objectsOf(entry) }, async (partition) => {
     if (isTopic(entry)) return goneIsDone(await topicAt(catalog, generation, partition).remove());
     const removed = goneIsDone(await subscriptionAt(catalog, generation, partition).remove());
     if (!removed.ok || !topicStays) return removed;
@@ -123,7 +123,7 @@ function removeObjects(
 /** Gives every object the entry's settings; a refusal leaves the row behind its version, for the sweep. */
 export async function configure(catalog: Catalog, entry: Entry): Promise<Refused | undefined> {
   const { generation, version } = entry;
-  const refused = await eachPartition(catalog, entry, (partition) =>
+  const refused = await eachPartition(catalog, { generation, partitions: objectsOf(entry) }, (partition) =>
     isTopic(entry)
       ? topicAt(catalog, generation, partition).configure({ settings: entry.settings, version })
       : subscriptionAt(catalog, generation, partition).configure({ settings: entry.settings, version }),
@@ -133,13 +133,13 @@ export async function configure(catalog: Catalog, entry: Entry): Promise<Refused
 }
 
 /** Calls the object of every partition, a few at once. One that fails stops no other; the first refusal is answered. */
-async function eachPartition(
+export async function eachPartition(
   catalog: Catalog,
-  { generation, partitions }: Pick<Entry, "generation" | "partitions">,
+  { generation, partitions, from = 0 }: Pick<Entry, "generation" | "partitions"> & { from?: number },
   call: (partition: number) => Promise<Result<unknown>>,
 ): Promise<Refused | undefined> {
   const refusals: Refused[] = [];
-  await inParallel([...Array(partitions).keys()], async (partition) => {
+  await inParallel([...Array(partitions).keys()].slice(from), async (partition) => {
     const answer = await reach(catalog, objectName(generation, partition), () => call(partition));
     if (!answer.ok) refusals.push(answer);
   });
@@ -181,16 +181,16 @@ function goneIsDone(answer: Result<null>): Result<null> {
   return answer.ok || answer.error.code !== "gone" ? answer : ok(null);
 }
 
-function deletedMeanwhile(entry: Entry): Refused {
+export function deletedMeanwhile(entry: Entry): Refused {
   return isTopic(entry)
     ? refuse("conflict", `"${entry.name}" was deleted while it was being created.`)
     : refuse("conflict", `"${entry.name}" or its topic was deleted while it was being created.`);
 }
 
-function topicAt({ env }: Catalog, generation: string, partition: number) {
+export function topicAt({ env }: Catalog, generation: string, partition: number) {
   return env.TOPIC.getByName(objectName(generation, partition));
 }
 
-function subscriptionAt({ env }: Catalog, generation: string, partition: number) {
+export function subscriptionAt({ env }: Catalog, generation: string, partition: number) {
   return env.SUBSCRIPTION.getByName(objectName(generation, partition));
 }

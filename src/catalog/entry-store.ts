@@ -72,16 +72,17 @@ export class EntryStore {
     return inserted.length > 0;
   }
 
-  /** Takes a subscription's name. False when it is taken, the topic is going or gone, or it has too many. */
+  /** Takes a subscription's name. False when it is taken, the topic is going, gone or being raised, or it has too many. */
   async insertSubscription(entry: SubscriptionEntry): Promise<boolean> {
     return (await ask(this.subscriptionInsert(entry))).length > 0;
   }
 
-  // One statement: no subscription slips in once its topic is `deleting`.
+  // One statement: no subscription slips in once its topic is `deleting`, or with fewer partitions than it is raised to.
   private subscriptionInsert(entry: SubscriptionEntry) {
     const held = sql`(SELECT count(*) FROM ${subscriptions} WHERE ${subscriptions.topicGeneration} = ${entry.topicGeneration})`;
     const row = sql`SELECT ${asParameters(subscriptions, newRow(entry))} FROM ${topics}
       WHERE ${topics.generation} = ${entry.topicGeneration} AND ${topics.state} <> 'deleting'
+      AND ${topics.partitions} = ${entry.partitions} AND ${topics.raisingTo} IS NULL
       AND ${held} < ${limits.subscriptionsPerTopic}`;
     const insert = this.db.insert(subscriptions).select(row).onConflictDoNothing();
     return insert.returning({ generation: subscriptions.generation });
@@ -219,5 +220,5 @@ function isLife(entry: Entry): SQL {
 }
 
 function newRow<E extends Entry>(entry: E) {
-  return { ...entry, configuredVersion: 0, triedAt: entry.createdAt };
+  return { raisingTo: null, ...entry, configuredVersion: 0, triedAt: entry.createdAt };
 }

@@ -21,13 +21,15 @@ import {
 } from "./catalog-entry";
 import { away, CatalogFault } from "./d1-store";
 import { type Catalog, configure, finish, finishDeleting } from "./entry-lifecycle";
+import { beginRaise, checkRaise, finishEntry } from "./topic-raise";
 
 export { type Catalog, finish } from "./entry-lifecycle";
 
 export type TopicWanted = Readonly<{
   name: string;
   kind: TopicKind;
-  partitions: number;
+  /** 1, or what it has, when it is not said. */
+  partitions?: number | undefined;
   settings: TopicSettings;
   /** A queue's subscription, when the queue is created. */
   subscription?: SubscriptionSettings;
@@ -48,7 +50,7 @@ type Try<T> = Result<T> | undefined;
 
 // ── topics and queues ────────────────────────────────────────────────────────────────────────────────
 
-/** Creates a topic or gives it new settings. Idempotent; kind and partitions cannot change. */
+/** Creates a topic, gives it new settings or more partitions. Idempotent; its kind cannot change. */
 export function putTopic(catalog: Catalog, wanted: TopicWanted): Promise<Result<Put<TopicEntry>>> {
   return changing(catalog, wanted.name, async () => {
     const held = await catalog.store.entries.findTopic(wanted.name);
@@ -57,8 +59,11 @@ export function putTopic(catalog: Catalog, wanted: TopicWanted): Promise<Result<
       const clash = clashOf(held, wanted);
       if (clash) return clash;
     }
-    if (held.state !== "active") return finishFirst(catalog, held);
-    return changeSettings(catalog, held, wanted.settings);
+    if (held.state !== "active" || held.raisingTo) return finishFirst(catalog, held);
+    const { partitions = held.partitions } = wanted;
+    if (partitions === held.partitions) return changeSettings(catalog, held, wanted.settings);
+    await beginRaise(catalog, held, partitions);
+    return undefined;
   });
 }
 
@@ -89,7 +94,7 @@ export function deleteTopic(catalog: Catalog, name: string): Promise<Result<null
 }
 
 async function createTopic(catalog: Catalog, wanted: TopicWanted): Promise<Try<Put<TopicEntry>>> {
-  const { name, kind, partitions, settings } = wanted;
+  const { name, kind, partitions = 1, settings } = wanted;
   const entry: TopicEntry = { name, kind, partitions, settings, ...newLife(catalog) };
   const reader = withSecret(wanted.subscription ?? defaultSubscriptionSettings, wanted.offeredSecret);
   const subscription =
@@ -101,11 +106,9 @@ async function createTopic(catalog: Catalog, wanted: TopicWanted): Promise<Try<P
 
 function clashOf(held: TopicEntry, wanted: TopicWanted): Refused | undefined {
   if (held.kind !== wanted.kind) return refuse("conflict", `"${held.name}" is a ${held.kind}.`);
-  if (held.partitions === wanted.partitions) return undefined;
-  return refuse("conflict", "The number of partitions cannot change.", {
-    field: "partitions",
-    limit: held.partitions,
-  });
+  // One that is created or raised is held to what it will have, once it has that.
+  if (held.raisingTo || wanted.partitions === undefined) return undefined;
+  return checkRaise(held, wanted.partitions);
 }
 
 // ── subscriptions ────────────────────────────────────────────────────────────────────────────────────
@@ -125,6 +128,7 @@ export function putSubscription(
     if (topic.value.kind === "queue" && name !== topic.value.name) {
       return refuse("conflict", "A queue has exactly one subscription, of its own name.");
     }
+    if (topic.value.raisingTo) return finishFirst(catalog, topic.value);
     const held = await catalog.store.entries.findSubscription(topic.value.generation, name);
     if (!held) return createSubscription(catalog, topic.value, wanted);
     if (held.state !== "active") return finishFirst(catalog, held);
@@ -230,7 +234,7 @@ async function changing<T>(
 
 /** Finishes what another left half-done; then the caller looks again. */
 async function finishFirst(catalog: Catalog, held: Entry): Promise<Refused | undefined> {
-  const done = await finish(catalog, held);
+  const done = await finishEntry(catalog, held);
   return done.ok ? undefined : done;
 }
 
@@ -248,7 +252,8 @@ async function changeSettings<E extends Entry>(
 
 async function deleteEntry(catalog: Catalog, held: Entry): Promise<Result<null>> {
   await catalog.store.entries.markDeleting(held);
-  return finishDeleting(catalog, held);
+  // As it is now: a raise that was begun meanwhile has made objects that are to be removed as well.
+  return finishDeleting(catalog, (await catalog.store.entries.refind(held)) ?? held);
 }
 
 /** The topic as D1 has it now: a write must not go by what an isolate remembers. */

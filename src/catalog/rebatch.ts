@@ -7,7 +7,7 @@ import type { RecordBatch } from "../record-batch";
  * the remainder, which is where a client's id hashes to when the new number of partitions divides the old one.
  */
 export function rebatch(
-  batch: RecordBatch,
+  { partitions: _, ...batch }: RecordBatch,
   { generation, partitions }: Readonly<{ generation: string; partitions: number }>,
 ): RecordBatch {
   return { ...batch, generation, partition: batch.partition % partitions };

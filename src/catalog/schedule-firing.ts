@@ -10,6 +10,7 @@ import { toBase64 } from "../message-json";
 import { objectName } from "../object-name";
 import { packRecords, partitionOf, type RecordBatch } from "../record-batch";
 import type { BatchAnswer } from "../topic-calls";
+import { appendInParts } from "./append-store";
 import { type Catalog, inParallel, reach } from "./entry-lifecycle";
 import { failRun, loseTopic, runOf, type Schedule, type Settled, settleRun } from "./schedule";
 import { type DueSchedule, ScheduleStore } from "./schedule-store";
@@ -43,8 +44,9 @@ async function fire(catalog: Catalog, { schedule, partitions }: DueSchedule, now
     const run = runOf(schedule, now);
     if (partitions === null) return loseTopic(schedule, run, now);
     const batch = await batchOf(run.message, schedule.topicGeneration, partitions);
-    const { partition } = batch;
-    return settleRun(schedule, run, { partition, answered: await append(catalog, batch), now });
+    const [part] = await appendInParts(batch, (part) => append(catalog, part));
+    if (!part) throw new Error("the topic gave no answer");
+    return settleRun(schedule, run, { partition: part.batch.partition, answered: part.answered, now });
   } catch (fault) {
     if (catalog.env.LOG !== "off") {
       console.error(JSON.stringify({ at: "schedule", name: schedule.name, fault: String(fault) }));
@@ -62,6 +64,7 @@ async function batchOf(message: Message, generation: string, partitions: number)
     batchId: id,
     generation,
     partition: partitionOf(orderingKey ?? id, partitions),
+    partitions,
     count: 1,
     clientIds: [{ index: 0, id, fingerprint }],
     records: packRecords([message]),

@@ -198,7 +198,8 @@ export function settleRun(
   }
   const first = exception && "duplicateOf" in exception ? exception.duplicateOf : undefined;
   const offset = exception ? first : answered.value.firstOffset;
-  return goOn(schedule, run, { status: "stored", ...of, partition, ...(offset !== undefined && { offset }) });
+  const at = { partition: exception?.partition ?? partition };
+  return goOn(schedule, run, { status: "stored", ...of, ...at, ...(offset !== undefined && { offset }) });
 }
 
 /** The run stays due, and the schedule goes to the end of the line: it holds up no other. */

@@ -8,6 +8,7 @@ import { objectName } from "../object-name";
 import { type RecordBatch, unpackRecordBatch } from "../record-batch";
 import type { Runtime } from "../runtime";
 import type { BatchAnswer } from "../topic-calls";
+import { appendInParts } from "./append-store";
 import { strandedBatches, topics } from "./catalog-schema";
 import { ask, asParameters, away, type CatalogDatabase, CatalogFault, openCatalog } from "./d1-store";
 import { type Catalog, reach } from "./entry-lifecycle";
@@ -153,15 +154,31 @@ async function addressed(
   return topic.ok ? ok(rebatch(batch, topic.value)) : topic;
 }
 
+/** Of a batch that raises have cut since, the answer says where the first part is; sent again, no part is stored twice. */
 async function append(catalog: Catalog, batch: RecordBatch): Promise<Result<Resent>> {
-  const { generation, partition } = batch;
-  const name = objectName(generation, partition);
+  const answers: BatchAnswer[] = [];
+  const parts = await appendInParts(batch, (part) => appendPart(catalog, part));
+  for (const { answered, indexes } of parts) {
+    if (!answered.ok) return answered;
+    const exceptions = answered.value.exceptions.map((e) => ({ ...e, index: indexes[e.index] ?? e.index }));
+    answers.push({ ...answered.value, exceptions });
+  }
+  const [first] = answers;
+  if (!first) return refuse("internal", "The topic gave no answer.");
+  const { batchId, count, generation, partition } = batch;
+  const exceptions = answers.flatMap((answer) => answer.exceptions);
+  const answer = { batchId, firstOffset: first.firstOffset, count, exceptions };
+  return ok({ generation, partition: parts[0]?.batch.partition ?? partition, answer });
+}
+
+async function appendPart(catalog: Catalog, batch: RecordBatch): Promise<Result<BatchAnswer>> {
+  const name = objectName(batch.generation, batch.partition);
   const answers = await reach(catalog, name, () =>
     catalog.env.TOPIC.getByName(name).append({ batches: [batch], keepRejections: true }),
   );
   if (!answers.ok) return answers;
   const [answer] = answers.value;
-  return answer ? ok({ generation, partition, answer }) : refuse("internal", "The topic gave no answer.");
+  return answer ? ok(answer) : refuse("internal", "The topic gave no answer.");
 }
 
 function notStranded() {

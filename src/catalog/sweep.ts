@@ -9,9 +9,10 @@
 import type { Result } from "../errors";
 import { limits } from "../limits";
 import { objectName } from "../object-name";
-import { type Catalog, finish, inParallel, reach } from "./entry-lifecycle";
+import { type Catalog, inParallel, reach } from "./entry-lifecycle";
 import { cutPage, type Poke, roundStart } from "./rotation";
 import { fireSchedules } from "./schedule-firing";
+import { finishEntry } from "./topic-raise";
 
 export type SweepReport = Readonly<{
   /** Runs of schedules that were published, and runs that were not. */
@@ -66,7 +67,7 @@ async function finishRows(catalog: Catalog, tally: Tally): Promise<void> {
   for (const entry of await entries.unsettled(due, limits.sweepRows)) {
     try {
       await entries.noteTried(entry);
-      const done = await finish(catalog, entry);
+      const done = await finishEntry(catalog, entry);
       if (done.ok) tally.finished += 1;
       else tally.unfinished += 1;
     } catch (fault) {

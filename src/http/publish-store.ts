@@ -1,6 +1,7 @@
 // Where a publish is written: the Cloudflare Queue, which answers before any topic has seen it, or the topic's
 // partitions. It repeats what failed on the way, always with the same record batch id, so nothing is written twice.
 
+import { appendInParts } from "../catalog/append-store";
 import type { TopicEntry } from "../catalog/catalog-entry";
 import { inParallel } from "../catalog/entry-lifecycle";
 import { fullForMs } from "../catalog/full-store";
@@ -119,8 +120,8 @@ async function store(broker: Broker, bounds: readonly Bound[], outcomes: Outcome
     // In order, and no further than the first that fails: a key's messages never overtake one another.
     let refusal: BrokerError | undefined;
     for (const cut of cutToRows(bound, () => broker.runtime.newId())) {
-      refusal ??= await storeOne(broker, cut, false, outcomes);
       if (refusal) noteAll(outcomes, cut, refusal);
+      else refusal = await storeOne(broker, cut, false, outcomes);
     }
   });
 }
@@ -128,19 +129,13 @@ async function store(broker: Broker, bounds: readonly Bound[], outcomes: Outcome
 async function storeAtomically(broker: Broker, bounds: readonly Bound[], outcomes: Outcomes): Promise<void> {
   const fault = atomicFault(bounds);
   for (const bound of bounds) {
-    const refusal = fault ?? (await storeOne(broker, bound, true, outcomes));
-    if (refusal) noteAll(outcomes, bound, refusal);
+    if (fault) noteAll(outcomes, bound, fault);
+    else await storeOne(broker, bound, true, outcomes);
   }
 }
 
-function atomicFault(bounds: readonly Bound[]) {
-  if (bounds.length > 1) {
-    return refuse(
-      "atomic-spans-partitions",
-      "The messages of an atomic publish go to one partition: give them one ordering key.",
-      { field: "atomic", limit: 1 },
-    ).error;
-  }
+function atomicFault(bounds: readonly Bound[]): BrokerError | undefined {
+  if (bounds.length > 1) return spansPartitions.error;
   const tooLarge = bounds.some(({ batch }) => batch.records.byteLength > limits.rowBytes);
   if (!tooLarge) return undefined;
   return refuse("payload-too-large", `An atomic publish is at most ${limits.rowBytes} bytes.`, {
@@ -149,16 +144,29 @@ function atomicFault(bounds: readonly Bound[]) {
   }).error;
 }
 
+const spansPartitions = refuse(
+  "atomic-spans-partitions",
+  "The messages of an atomic publish go to one partition: give them one ordering key.",
+  { field: "atomic", limit: 1 },
+);
+
+/** Stores one record batch, in parts if its partition was raised meanwhile. Answers the first refusal, if any. */
 async function storeOne(
   broker: Broker,
-  bound: Bound,
+  { batch, indexes }: Bound,
   atomic: boolean,
   outcomes: Outcomes,
 ): Promise<BrokerError | undefined> {
-  const answered = await appendStored(broker, bound.batch, atomic);
-  if (!answered.ok) return answered.error;
-  noteStored(outcomes, bound, answered.value);
-  return undefined;
+  const append = (part: RecordBatch) => appendStored(broker, part, atomic);
+  const parts = await appendInParts(batch, append, atomic ? spansPartitions : undefined);
+  let refusal: BrokerError | undefined;
+  for (const part of parts) {
+    const bound = { batch: part.batch, indexes: part.indexes.map((place) => indexes[place] ?? place) };
+    if (part.answered.ok) noteStored(outcomes, bound, part.answered.value);
+    else noteAll(outcomes, bound, part.answered.error);
+    if (!part.answered.ok) refusal ??= part.answered.error;
+  }
+  return refusal;
 }
 
 /** What the isolate knew of the topic was out of date: it is read afresh, once. */

@@ -40,7 +40,7 @@ export function bind(
     return fingerprint === undefined ? spread : partitionOf(message.id, partitions);
   });
   return [...byPartition].map(([partition, bound]) => {
-    const head = { batchId: newId(), generation, partition, count: bound.length };
+    const head = { batchId: newId(), generation, partition, partitions, count: bound.length };
     const clientIds = bound.flatMap(({ message: { id }, fingerprint }, index) =>
       fingerprint === undefined ? [] : [{ index, id, fingerprint }],
     );
@@ -96,7 +96,8 @@ export function noteStored(outcomes: Outcomes, { batch, indexes }: Bound, answer
     }
     const offset = exception ? exception.duplicateOf : next++;
     const duplicate = exception !== undefined;
-    outcomes.set(index, { status: "stored", partition: batch.partition, offset, duplicate });
+    const partition = exception?.partition ?? batch.partition;
+    outcomes.set(index, { status: "stored", partition, offset, duplicate });
   });
 }
 

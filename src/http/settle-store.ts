@@ -3,6 +3,7 @@
 
 import { inParallel } from "../catalog/entry-lifecycle";
 import { ok, type Result } from "../errors";
+import { limits } from "../limits";
 import type { LeaseRef, SettleStatus, SubscriptionCalls } from "../subscription-calls";
 import type { Broker } from "./broker";
 import { subscriptionAt } from "./partition-routes";
@@ -20,7 +21,7 @@ type Ask = (
 /** Settles ack ids by `ask`. Refused when every partition refuses; else each item has its own result. */
 export async function settle(
   broker: Broker,
-  { topic, subscription }: Found,
+  found: Found,
   ackIds: readonly AckId[],
   ask: Ask,
 ): Promise<Result<readonly Settled[]>> {
@@ -31,11 +32,7 @@ export async function settle(
   let answered = 0;
   await inParallel([...byPartition], async ([partition, mine]) => {
     const refs = mine.map(({ offset, leaseId }) => ({ offset, leaseId }));
-    // A partition that does not exist leased nothing: the ack id is from another life of the topic.
-    const statuses =
-      partition < topic.partitions
-        ? await tryAsk(ask, subscriptionAt(broker, subscription, partition), refs)
-        : ok(refs.map(() => "lease-lost" as const));
+    const statuses = await tryAsk(broker, found, partition, (calls) => ask(calls, refs), refs);
     if (statuses.ok) answered += 1;
     else refusals.push(statuses);
     mine.forEach(({ ackId }, index) => {
@@ -49,12 +46,20 @@ export async function settle(
 }
 
 async function tryAsk(
-  ask: Ask,
-  partition: SubscriptionCalls,
+  broker: Broker,
+  { topic, subscription }: Found,
+  partition: number,
+  ask: (calls: SubscriptionCalls) => ReturnType<Ask>,
   refs: readonly LeaseRef[],
 ): Promise<Result<readonly SettleStatus[]>> {
+  // A partition that does not exist leased nothing: the ack id is from another life of the topic. But one that is new
+  // may be unknown here yet, so it is asked.
+  const lost = ok(refs.map(() => "lease-lost" as const));
+  if (partition >= limits.partitions) return lost;
   try {
-    return await ask(partition, refs);
+    const answer = await ask(subscriptionAt(broker, subscription, partition));
+    const isAbsent = partition >= topic.partitions && !answer.ok && answer.error.code === "gone";
+    return isAbsent ? lost : answer;
   } catch (fault) {
     return { ok: false, error: refusalOfFault(fault) };
   }

@@ -1,7 +1,6 @@
 // Topics and queues: create, read, change, list, delete, and the log of either to look at.
 
 import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
-import { ok, type Result } from "../errors";
 import type { Broker } from "./broker";
 import { everyPartition, topicAt } from "./partition-routes";
 import { queueParams, queuePlace, topicParams, topicPlace } from "./place-routes";
@@ -42,15 +41,9 @@ export const topicRoutes: readonly Route[] = [
       201: { description: "It was created.", schema: topicView },
     },
     handle: async ({ broker, params: { topic: name }, body }) => {
-      const partitions = await partitionsFor(broker, name, body.partitions);
-      if (!partitions.ok) return partitions;
       const settings = topicSettings(body);
-      const put = await putTopic(broker.catalog, {
-        name,
-        kind: "topic",
-        partitions: partitions.value,
-        settings,
-      });
+      const { partitions } = body;
+      const put = await putTopic(broker.catalog, { name, kind: "topic", partitions, settings });
       return put.ok ? reply(put.value.created ? 201 : 200, showTopic(put.value.entry)) : put;
     },
   }),
@@ -117,11 +110,9 @@ export const queueRoutes: readonly Route[] = [
     handle: async ({ broker, params: { queue: name }, body }) => {
       const rules = checkSubscription(body, broker);
       if (!rules.ok) return rules;
-      const partitions = await partitionsFor(broker, name, body.partitions);
-      if (!partitions.ok) return partitions;
       const secret = secretOf(body);
       const put = await putQueue(broker.catalog, {
-        ...{ name, partitions: partitions.value, settings: topicSettings(body) },
+        ...{ name, partitions: body.partitions, settings: topicSettings(body) },
         ...{ subscription: subscriptionSettings(body), offeredSecret: secret },
       });
       if (!put.ok) return put;
@@ -161,16 +152,4 @@ async function listVisible(broker: Broker, principal: Principal, listing: Listin
   const topics = await broker.catalog.store.listTopics(listing);
   const next = topics.length === listing.limit ? (topics.at(-1)?.name ?? null) : null;
   return { items: topics.filter(({ name }) => mayDo(principal, any, name)), next };
-}
-
-/** A PUT that does not say how many partitions leaves them as they are. */
-async function partitionsFor(
-  broker: Broker,
-  name: string,
-  asked: number | undefined,
-): Promise<Result<number>> {
-  if (asked !== undefined) return ok(asked);
-  const topic = await broker.catalog.store.topic(name);
-  if (topic.ok) return ok(topic.value.partitions);
-  return topic.error.code === "topic-not-found" ? ok(1) : topic;
 }

@@ -17,7 +17,9 @@ const keptHeader = z
   .refine((value) => !PRIVATE_HEADERS.has(value), "this header is never kept");
 
 export const topicFields = {
-  partitions: whole(1, limits.partitions).optional().meta({ description: "1, and cannot change." }),
+  partitions: whole(1, limits.partitions).optional().meta({
+    description: "1 unless said; it can be raised to a multiple of what it is, and never lowered.",
+  }),
   retentionMs: whole(limits.minRetentionMs, limits.maxRetentionMs).default(defaultTopicSettings.retentionMs),
   retentionBytes: whole(limits.minRetentionBytes, limits.topicBytes)
     .default(defaultTopicSettings.retentionBytes)

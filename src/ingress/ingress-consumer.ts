@@ -1,12 +1,14 @@
 // Carries accepted publishes from the Cloudflare Queue to their topics. A message is acked only when its record
 // batch is on disk in the topic, or stranded in D1; every other way out is a retry, so nothing accepted is lost.
 
+import { appendMoved } from "../catalog/append-store";
 import { inParallel, reach } from "../catalog/entry-lifecycle";
 import { FullStore } from "../catalog/full-store";
 import { StrandedStore, type Stranding } from "../catalog/stranded-store";
 import type { Env } from "../env";
-import type { BrokerError } from "../errors";
+import { type BrokerError, ok, refuse } from "../errors";
 import { limits } from "../limits";
+import { objectName } from "../object-name";
 import { packRecordBatch, type RecordBatch } from "../record-batch";
 import type { Runtime } from "../runtime";
 import { bytesOf, type Consignment, consignments, openBody } from "./append-calls";
@@ -91,7 +93,33 @@ async function append(
     env.TOPIC.getByName(object).append({ batches, keepRejections: true }),
   );
   if (!answers.ok) return answers.error;
-  for (const { batchId } of answers.value) fates.set(batchId, { safe: "stored" });
+  let refused: BrokerError | undefined;
+  for (const { batchId, movedTo } of answers.value) {
+    const batch = batches.find((each) => each.batchId === batchId);
+    const error = batch && movedTo !== undefined ? await appendElsewhere(batch, movedTo, env) : undefined;
+    refused ??= error;
+    if (!error) fates.set(batchId, { safe: "stored" });
+    else if (error.code !== "gone") fates.set(batchId, { retryAfterMs: error.retryAfterMs ?? 0 });
+  }
+  return refused?.code === "gone" ? refused : undefined;
+}
+
+/** Appends what a raise has moved, part by part: stored only when every part is. Answers the first refusal. */
+async function appendElsewhere(
+  batch: RecordBatch,
+  movedTo: number,
+  env: Env,
+): Promise<BrokerError | undefined> {
+  const parts = await appendMoved(batch, movedTo, async (part) => {
+    const object = objectName(part.generation, part.partition);
+    const answers = await reach({ env }, object, () =>
+      env.TOPIC.getByName(object).append({ batches: [part], keepRejections: true }),
+    );
+    if (!answers.ok) return answers;
+    const [answer] = answers.value;
+    return answer ? ok(answer) : refuse("internal", "The topic gave no answer.");
+  });
+  for (const { answered } of parts) if (!answered.ok) return answered.error;
   return undefined;
 }
 

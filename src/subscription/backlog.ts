@@ -4,10 +4,12 @@
 
 import TinyQueue from "tinyqueue";
 import { limits } from "../limits";
+import type { PendingKeys } from "../subscription-calls";
 import { type How, TERM_OF } from "../timeline-calls";
 import type { Delivery, Dying, Waiting } from "./delivery";
 import type { Lane } from "./lane";
 import * as lanes from "./lane";
+import { LaneGate } from "./lane-gate";
 import type { Ending } from "./outcomes";
 
 /** Deliveries leased together until one deadline. Extending a part of a lease splits it; its id stays. */
@@ -76,7 +78,11 @@ export class Backlog {
   changes: Changes = noChanges();
   private followers = 0;
 
-  constructor(snapshot: Snapshot) {
+  constructor(
+    snapshot: Snapshot,
+    /** Which keys wait for the partition that they were in before a raise. */
+    readonly gate = new LaneGate(true),
+  ) {
     this.counters = { ...snapshot.counters };
     this.knownHead = snapshot.knownHead;
     for (const row of snapshot.lanes) {
@@ -115,7 +121,7 @@ export class Backlog {
 
   get heldLaneCount(): number {
     let held = 0;
-    for (const lane of this.lanes.values()) if (lanes.isHeld(lane) && lane.followers > 0) held += 1;
+    for (const lane of this.lanes.values()) if (this.isHeld(lane) && lane.followers > 0) held += 1;
     return held;
   }
 
@@ -251,6 +257,24 @@ export class Backlog {
     return lane;
   }
 
+  /** Whether nothing of the lane may be handed out now, whatever time it is. */
+  isHeld(lane: Lane): boolean {
+    return lanes.isHeld(lane) || this.gate.holds(lane.key);
+  }
+
+  /** Whether a message of this key that comes next in the log must stand in line. */
+  mustFollow(key: string): boolean {
+    const lane = this.lanes.get(key);
+    return this.gate.holds(key) || (lane !== undefined && lanes.mustFollow(lane));
+  }
+
+  /** Takes in which keys wait for the former partition: lanes that no longer do are ready. */
+  learnPending(pending: PendingKeys, now: number): void {
+    const held = [...this.lanes.values()].filter(({ key }) => this.gate.holds(key));
+    this.gate.learn(pending, now);
+    for (const lane of held) if (!this.gate.holds(lane.key)) this.touch(lane);
+  }
+
   follow(key: string, offset: number): void {
     lanes.follow(this.lane(key), offset);
     this.followers += 1;
@@ -321,7 +345,7 @@ export class Backlog {
       this.lanes.delete(lane.key);
       return;
     }
-    if (lanes.isHeld(lane)) return;
+    if (this.isHeld(lane)) return;
     const head = lane.waiting[0];
     const waiting = head === undefined ? undefined : this.deliveries.get(head);
     const at = waiting?.state === "waiting" ? waiting.availableAt : 0;

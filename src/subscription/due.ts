@@ -3,23 +3,26 @@
 import { limits } from "../limits";
 import type { Backlog } from "./backlog";
 import type { LogReader } from "./log-reader";
+import type { ParentDesk } from "./parent-desk";
 import type { PushPump } from "./push-pump";
 
 /** What may be due. */
 export type Timed = Readonly<{
   backlog: Backlog;
   reader: Pick<LogReader, "isBehind">;
+  parents: Pick<ParentDesk, "isAwaiting">;
   pump: Pick<PushPump, "isActive" | "hasRoom" | "gathersUntil">;
 }>;
 
 /** The first instant, in epoch milliseconds, at which something is due; undefined when nothing ever is. */
-export function dueAt({ backlog, pump, reader }: Timed, now: number): number | undefined {
+export function dueAt({ backlog, pump, reader, parents }: Timed, now: number): number | undefined {
   const dues = [...backlog.leases].map(({ deadlineAt }) => deadlineAt);
   const next = backlog.ready.peek();
   if (next && next.at > now) dues.push(next.at);
   const isReady = reader.isBehind || (next !== undefined && next.at <= now);
   if (pump.isActive && pump.hasRoom && isReady) dues.push(now + limits.lookAgainMs);
   if (pump.isActive) dues.push(pump.gathersUntil() ?? Number.POSITIVE_INFINITY);
+  if (pump.isActive && parents.isAwaiting) dues.push(now + backlog.gate.waitMs(now));
   if (backlog.dying.size > 0) dues.push(now + limits.lookAgainMs);
   const due = dues.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
   return due === Number.POSITIVE_INFINITY ? undefined : due;

@@ -9,6 +9,7 @@ import type { LeaseAnswer } from "../subscription-calls";
 import type { Backlog } from "./backlog";
 import { cutLease, findMissing } from "./leasing";
 import type { LogReader } from "./log-reader";
+import type { ParentDesk } from "./parent-desk";
 import type { RecordBuffer } from "./record-buffer";
 import { leasedBy, settleAtOnce } from "./settling";
 
@@ -19,6 +20,7 @@ export type DeskParts = Readonly<{
   backlog: Backlog;
   buffer: RecordBuffer;
   reader: LogReader;
+  parents: ParentDesk;
   runtime: () => Runtime;
   settings: () => SubscriptionSettings;
   /** Decides, saves and arms in one go. */
@@ -45,6 +47,7 @@ export class LeaseDesk {
     if (this.handedOut.has(wanted.leaseId)) return this.answer(wanted.leaseId, 0, [], []);
     for (let reads = 0; reads < limits.leaseReads && this.parts.isLive(); reads++) {
       await this.buryDying();
+      await this.parts.parents.ask();
       if (await this.readFirst(wanted.max, reads)) continue;
       if (!this.parts.isLive()) break;
       const lease = this.cut(wanted);

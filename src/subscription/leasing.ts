@@ -4,7 +4,7 @@
 
 import type { Backlog, Ready } from "./backlog";
 import { firstLease, type Leased, lease } from "./delivery";
-import { isHeld, type Lane, mustFollow } from "./lane";
+import type { Lane } from "./lane";
 import type { RecordBuffer } from "./record-buffer";
 
 export type Cut = Readonly<{
@@ -69,8 +69,7 @@ export function canLease(backlog: Backlog, buffer: RecordBuffer, now: number): b
   }
   for (let offset = backlog.counters.nextOffset; offset < buffer.end; offset++) {
     const key = buffer.get(offset)?.orderingKey;
-    const lane = key === undefined ? undefined : backlog.lanes.get(key);
-    if (!lane || !mustFollow(lane)) return !backlog.isStalled;
+    if (key === undefined || !backlog.mustFollow(key)) return !backlog.isStalled;
   }
   return false;
 }
@@ -78,7 +77,7 @@ export function canLease(backlog: Backlog, buffer: RecordBuffer, now: number): b
 /** The ready queue is not tidied when a delivery moves on: an entry may stand for what is no longer so. */
 function isStale(backlog: Backlog, { offset, key }: Ready, now: number): boolean {
   const lane = key === undefined ? undefined : backlog.lanes.get(key);
-  if (key !== undefined && (!lane || isHeld(lane))) return true;
+  if (key !== undefined && (!lane || backlog.isHeld(lane))) return true;
   const head = lane ? lane.waiting[0] : offset;
   if (head === undefined) return lane?.followers === 0;
   const delivery = backlog.deliveries.get(head);
@@ -125,7 +124,7 @@ class Cutting {
   /** Takes a run of a free lane: what waits first, then followers. */
   private takeLane(key: string): "taken" | "missing" | "stale" {
     const lane = this.backlog.lanes.get(key);
-    if (!lane || isHeld(lane) || this.ownLanes.has(key)) return "stale";
+    if (!lane || this.backlog.isHeld(lane) || this.ownLanes.has(key)) return "stale";
     let taken: "taken" | "missing" | "stale" = "stale";
     while (!this.full) {
       const step = lane.waiting[0] === undefined ? this.takeFollower(lane) : this.takeHead(lane);
@@ -177,10 +176,9 @@ class Cutting {
 
   private mustFollow(key: string): boolean {
     const lane = this.backlog.lanes.get(key);
-    if (!lane) return false;
     // This very lease may go on with a run that it holds the end of.
-    if (this.ownLanes.has(key)) return lane.waiting.length > 0 || lane.followers > 0;
-    return mustFollow(lane);
+    if (lane && this.ownLanes.has(key)) return lane.waiting.length > 0 || lane.followers > 0;
+    return this.backlog.mustFollow(key);
   }
 
   private pass(passed: { key: string; offset: number }[], nextOffset: number): void {

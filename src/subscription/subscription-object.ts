@@ -18,6 +18,7 @@ import type {
   LeaseRef,
   NackCall,
   NotifyCall,
+  PendingKeys,
   ReportCall,
   SeekAnswer,
   SeekCall,
@@ -32,10 +33,12 @@ import { Backlog, sums } from "./backlog";
 import { DeadLetterDesk, type Redriven } from "./dead-letter-desk";
 import { dueAt } from "./due";
 import { ExpiryDesk } from "./expiry-desk";
+import { LaneGate } from "./lane-gate";
 import { LeaseDesk } from "./lease-desk";
 import { canLease } from "./leasing";
 import { LogReader } from "./log-reader";
 import { LongPoll } from "./long-poll";
+import { ParentDesk } from "./parent-desk";
 import { PushPump } from "./push-pump";
 import { RecordBuffer } from "./record-buffer";
 import { openFrom } from "./seek";
@@ -51,6 +54,7 @@ type Loaded = {
   backlog: Backlog;
   buffer: RecordBuffer;
   reader: LogReader;
+  parents: ParentDesk;
   desk: LeaseDesk;
   deadLetters: DeadLetterDesk;
   timeline: TimelineDesk;
@@ -62,6 +66,8 @@ type Loaded = {
 
 /** What is in memory was read afresh while a call waited: the call is made again, on what there is now. */
 class StaleState extends Error {}
+
+type Read = Pick<Loaded, "row" | "backlog" | "buffer" | "reader">;
 
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionCalls {
   runtime: Runtime = systemRuntime;
@@ -163,6 +169,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       const { backlog, buffer, reader } = state;
       const answer = await state.polls.until(until, async (isFirst) => {
         if (isFirst) await reader.readAhead();
+        await state.parents.ask();
         const ready = !state.row.settings.paused && canLease(backlog, buffer, this.runtime.now());
         return { answer: { ready }, isEnough: ready };
       });
@@ -329,6 +336,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.whenLive(({ timeline }) => timeline.audit(from));
   }
 
+  async pendingKeys({ partition }: { partition: number }): Promise<Result<{ pending: PendingKeys }>> {
+    return this.whenLive(async ({ parents }) => ok({ pending: await parents.pendingFor(partition) }));
+  }
+
   /** After a change: whoever waits looks again, the dying are buried, and what can be pushed is pushed. */
   private goOn(state: Loaded): void {
     this.waiters.wakeAll();
@@ -364,7 +375,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     this.loaded = undefined;
     const row = this.store.subscription();
     if (!row || row.deleted) return;
-    const backlog = new Backlog(this.store.load());
+    const gate = new LaneGate(row.parent === undefined || row.parentCleared === true);
+    const backlog = new Backlog(this.store.load(), gate);
     const buffer = new RecordBuffer(backlog.counters.nextOffset, limits.bufferBytes);
     const topic: TopicCalls = this.env.TOPIC.getByName(objectName(row.topicGeneration, row.partition));
     const changeNow = (decide: () => void) => {
@@ -372,10 +384,23 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       this.change(this.loaded, decide);
     };
     const reader = new LogReader(topic, backlog, buffer, this.store, changeNow);
-    this.loaded = this.assemble({ row, backlog, buffer, reader }, topic);
+    const parts = { row, backlog, buffer, reader };
+    this.loaded = this.assemble({ ...parts, parents: this.parentsOf(topic, parts) }, topic);
   }
 
-  private assemble(parts: Pick<Loaded, "row" | "backlog" | "buffer" | "reader">, topic: TopicCalls): Loaded {
+  private parentsOf(topic: TopicCalls, { row, ...parts }: Read): ParentDesk {
+    const { generation, partition, parent } = row;
+    const isLive = () => this.loaded?.backlog === parts.backlog;
+    return new ParentDesk({
+      ...{ ...parts, topic, partition, isLive },
+      parent:
+        parent === undefined ? undefined : this.env.SUBSCRIPTION.getByName(objectName(generation, parent)),
+      now: () => this.runtime.now(),
+      opened: () => this.store.noteParentCleared(),
+    });
+  }
+
+  private assemble(parts: Read & Pick<Loaded, "parents">, topic: TopicCalls): Loaded {
     const { Dispatcher: dispatcher } = this.ctx.exports as unknown as { Dispatcher: DispatchCalls };
     const isLive = () => this.loaded === state;
     const runtime = () => this.runtime;
@@ -415,7 +440,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       ...{ desk, topic, store: this.store, runtime, isLive },
       change: (decide) => this.change(state, decide),
     });
-    const polls = new LongPoll({ waiters: this.waiters, runtime, isLive });
+    const { parents, backlog } = parts;
+    const lookAgainMs = () =>
+      parents.isAwaiting ? backlog.gate.waitMs(this.runtime.now()) : Number.POSITIVE_INFINITY;
+    const polls = new LongPoll({ waiters: this.waiters, runtime, isLive, lookAgainMs });
     const state: Loaded = { ...parts, desk, deadLetters, timeline, expiry, seeks, polls, pump };
     return state;
   }

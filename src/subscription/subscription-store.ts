@@ -51,7 +51,10 @@ const MIGRATIONS = [
   ],
 ];
 
-export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> & Readonly<{ deleted: boolean }>;
+/** `parentCleared`: its parent has nothing left of its keys. */
+export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> &
+  Readonly<{ deleted: boolean; parentCleared?: true }>;
+
 export class SubscriptionStore {
   readonly deadLetters: DeadLetterStore;
   readonly outcomes: OutcomeStore;
@@ -116,6 +119,13 @@ export class SubscriptionStore {
       "UPDATE subscription SET settings = ?1, version = ?2 WHERE id = 1",
       JSON.stringify(settings),
       version,
+    );
+  }
+
+  /** The former partition has nothing left of this one's keys. */
+  noteParentCleared(): void {
+    this.sql.exec(
+      "UPDATE subscription SET identity = json_set(identity, '$.parentCleared', json('true')) WHERE id = 1",
     );
   }
 

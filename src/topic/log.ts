@@ -6,8 +6,11 @@ import { type BrokerError, refuse } from "../errors";
 import { joinBytes, type RecordBatch, recordSpans } from "../record-batch";
 import type { AppendException, BatchAnswer } from "../topic-calls";
 
-/** Where a client's id was first stored, and the fingerprint of what it named then. */
-export type SeenId = Readonly<{ id: string; offset: number; fingerprint: string }>;
+/**
+ * Where a client's id was first stored, and the fingerprint of what it named then. `partition` when that is another:
+ * the one its key was in before a raise.
+ */
+export type SeenId = Readonly<{ id: string; offset: number; fingerprint: string; partition?: number }>;
 
 export type Rejected = Readonly<{ messageId: string; error: BrokerError }>;
 
@@ -53,7 +56,8 @@ function judgeIds(batch: RecordBatch, seen: ReadonlyMap<string, SeenId>, firstOf
     if (first === undefined) {
       newIds.set(id, { id, fingerprint, offset: firstOffset + index - exceptions.length });
     } else if (first.fingerprint === fingerprint) {
-      exceptions.push({ index, duplicateOf: first.offset });
+      const elsewhere = first.partition === undefined ? {} : { partition: first.partition };
+      exceptions.push({ index, duplicateOf: first.offset, ...elsewhere });
     } else {
       const error = idReused(id);
       exceptions.push({ index, error });

@@ -3,7 +3,7 @@
 
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
-import { joinBytes, recordSpans, unpackRecord } from "../record-batch";
+import { joinBytes, type RecordBatch, recordSpans, unpackRecord } from "../record-batch";
 import type { StartAt } from "../settings";
 import type {
   AppendCall,
@@ -70,14 +70,23 @@ export class TopicLog {
    * Appends record batches as one row, and answers each; one that was answered before gets that answer again,
    * word for word. Runs inside the caller's transaction, so that answers and records exist together.
    */
-  append({ batches, atomic = false, keepRejections = false }: AppendCall, now: number): AppendedCall {
-    const keys = this.of("keys").reverse();
-    const answered = new Map(this.lookUp(keys, batches).map((answer) => [answer.batchId, answer]));
-    const seen = this.seenIds(keys, batches);
+  append(
+    { batches, atomic = false, keepRejections = false }: AppendCall,
+    now: number,
+    { knownAbove, movedTo }: Beside = {},
+  ): AppendedCall {
+    const answered = new Map(this.lookUp(batches).map((answer) => [answer.batchId, answer]));
+    const here = this.seen(batches.flatMap(({ clientIds }) => clientIds.map(({ id }) => id)));
+    const seen = new Map([...(knownAbove ?? []).map((known) => [known.id, known] as const), ...here]);
     const added: Appended[] = [];
     let head = this.head;
     for (const batch of batches) {
       if (answered.has(batch.batchId)) continue;
+      const moved = movedTo?.(batch);
+      if (moved !== undefined) {
+        answered.set(batch.batchId, notTaken(batch, moved, head));
+        continue;
+      }
       const appended = appendBatch(batch, seen, head, atomic);
       for (const id of appended.newIds) seen.set(id.id, id);
       answered.set(batch.batchId, appended.answer);
@@ -90,7 +99,7 @@ export class TopicLog {
 
   /** The first answers to record batches that come again; undefined unless all of them do. */
   answeredBefore({ batches }: AppendCall): readonly BatchAnswer[] | undefined {
-    const answered = new Map(this.lookUp(this.of("keys"), batches).map((answer) => [answer.batchId, answer]));
+    const answered = new Map(this.lookUp(batches).map((answer) => [answer.batchId, answer]));
     const answers = batches.flatMap(({ batchId }) => answered.get(batchId) ?? []);
     return answers.length === batches.length ? answers : undefined;
   }
@@ -320,15 +329,20 @@ export class TopicLog {
     }
   }
 
-  private lookUp(keys: readonly Segment[], batches: AppendCall["batches"]): BatchAnswer[] {
+  private lookUp(batches: AppendCall["batches"]): BatchAnswer[] {
     const ids = batches.map(({ batchId }) => batchId);
-    return keys.flatMap((segment) => this.store.keys.batchAnswers(segment, ids));
+    return this.keysNewestFirst().flatMap((segment) => this.store.keys.batchAnswers(segment, ids));
   }
 
-  private seenIds(keys: readonly Segment[], batches: AppendCall["batches"]): Map<string, SeenId> {
-    const ids = batches.flatMap(({ clientIds }) => clientIds.map(({ id }) => id));
-    const found = ids.length === 0 ? [] : keys.flatMap((segment) => this.store.keys.seenIds(segment, ids));
+  /** What became of `ids`, as far as it is remembered. */
+  seen(ids: readonly string[]): Map<string, SeenId> {
+    if (ids.length === 0) return new Map();
+    const found = this.keysNewestFirst().flatMap((segment) => this.store.keys.seenIds(segment, ids));
     return new Map(found.map((seen) => [seen.id, seen]));
+  }
+
+  private keysNewestFirst(): Segment[] {
+    return this.of("keys").reverse();
   }
 
   private segmentFor(kind: SegmentKind, now: number): Segment {
@@ -350,5 +364,18 @@ export class TopicLog {
     return this.segments.filter((segment) => segment.kind === kind);
   }
 }
+
+/** Not stored and not remembered: it will come in parts, each where it belongs. */
+function notTaken({ batchId, count }: RecordBatch, movedTo: number, head: number): BatchAnswer {
+  return { batchId, firstOffset: head, count, exceptions: [], movedTo };
+}
+
+/** What an append goes by beside its own log, after a raise. */
+export type Beside = Readonly<{
+  /** Ids that were published where the partition's keys came from. */
+  knownAbove?: readonly SeenId[];
+  /** The count by which a batch must be cut, because some of it belongs elsewhere by now. */
+  movedTo?(batch: RecordBatch): number | undefined;
+}>;
 
 export type AppendedCall = Readonly<{ run: LogRun | undefined; answers: readonly BatchAnswer[] }>;

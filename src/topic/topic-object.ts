@@ -5,14 +5,19 @@ import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
+import { objectName } from "../object-name";
+import type { Cut } from "../raise";
+import type { RecordBatch } from "../record-batch";
 import { type Runtime, systemRuntime } from "../runtime";
 import type { StartAt, TopicSettings } from "../settings";
 import type {
   AppendCall,
+  AttachAnswer,
   BatchAnswer,
   FindCall,
   Finding,
   KeyedOffsets,
+  KnownId,
   LaneAnswer,
   LaneRead,
   LogPlace,
@@ -25,6 +30,7 @@ import type {
   TopicProvision,
   TopicStats,
 } from "../topic-calls";
+import { LineageDesk } from "./lineage-desk";
 import { findMessage } from "./message-finder";
 import { Notifier } from "./notifier";
 import { RetentionDesk } from "./retention-desk";
@@ -32,7 +38,14 @@ import { TopicLog } from "./topic-log";
 import { type TopicRow, TopicStore } from "./topic-store";
 
 /** What is in memory while the topic exists. The store can tell all of it again. */
-type Loaded = { topic: TopicRow; log: TopicLog; notifier: Notifier; retention: RetentionDesk };
+type Loaded = {
+  topic: TopicRow;
+  log: TopicLog;
+  notifier: Notifier;
+  retention: RetentionDesk;
+  lineage: LineageDesk;
+};
+type KnowsAnswer = { known: readonly KnownId[]; cutAt?: number };
 
 export class TopicObject extends DurableObject<Env> implements TopicCalls {
   runtime: Runtime = systemRuntime;
@@ -88,16 +101,23 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   async append(call: AppendCall): Promise<Result<readonly BatchAnswer[]>> {
     if (this.loaded && this.isOver(this.loaded)) await this.loaded.retention.askSettled();
+    const ids = call.batches.flatMap(({ clientIds }) => clientIds.map(({ id }) => id));
+    const above = await this.loaded?.lineage.askParent(ids);
+    if (above && !above.ok) return above;
     return this.whenAlive((state) => {
       const strayed = call.batches.find(({ generation }) => generation !== state.topic.generation);
       if (strayed) return this.gone();
       const isOver = () => this.isOver(state);
       if (isOver()) state.retention.makeRoom(isOver, this.runtime.now());
-      if (isOver()) {
+      // What has left this partition needs no room in it.
+      const leaves = () => call.batches.every((batch) => state.lineage.movedTo(batch) !== undefined);
+      if (isOver() && !leaves()) {
         const again = state.log.answeredBefore(call);
         return again ? ok(again) : this.full(state);
       }
-      const { run, answers } = this.write(() => state.log.append(call, this.runtime.now()));
+      const movedTo = (batch: RecordBatch) => state.lineage.movedTo(batch);
+      const beside = { movedTo, ...(above && { knownAbove: above.value }) };
+      const { run, answers } = this.write(() => state.log.append(call, this.runtime.now(), beside));
       if (run) this.announce(state, run);
       return ok(answers);
     });
@@ -120,22 +140,41 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     this.ctx.waitUntil(notifier.announce(run));
   }
 
+  // ── raises ─────────────────────────────────────────────────────────────────────────────────────────
+
+  async cut({ partitions }: { partitions: number }): Promise<Result<null>> {
+    return this.whenAlive(({ lineage }) => {
+      lineage.cut(partitions);
+      return ok(null);
+    });
+  }
+
+  async cuts(): Promise<Result<readonly Cut[]>> {
+    return this.whenAlive(({ lineage }) => ok(lineage.cuts));
+  }
+
+  async knows({ ids, child }: { ids: readonly string[]; child: number }): Promise<Result<KnowsAnswer>> {
+    const state = this.loaded;
+    return state ? state.lineage.knows(ids, child) : this.gone();
+  }
+
   // ── subscriptions ──────────────────────────────────────────────────────────────────────────────────
 
   async attach(call: {
     generation: string;
     startAt: StartAt;
     subscription?: string;
-  }): Promise<Result<{ startOffset: number }>> {
-    return this.whenAlive(({ log, notifier, topic }) => {
+  }): Promise<Result<AttachAnswer>> {
+    return this.whenAlive(({ log, notifier, topic, lineage }) => {
+      const parent = lineage.parentPartition === undefined ? {} : { parent: lineage.parentPartition };
       const known = notifier.readers.get(call.generation);
-      if (known) return ok({ startOffset: known.startOffset });
+      if (known) return ok({ startOffset: known.startOffset, ...parent });
       const start = log.startOffset(call.startAt, topic.partition);
       if (!start.ok) return start;
       this.store.insertSubscription(call.generation, start.value, call.subscription);
       notifier.add(call.generation, start.value, start.value);
       this.arm();
-      return ok({ startOffset: start.value });
+      return ok({ startOffset: start.value, ...parent });
     });
   }
 
@@ -246,7 +285,14 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     for (const { generation, startOffset } of this.store.subscriptions()) {
       notifier.add(generation, startOffset, log.head);
     }
-    this.loaded = { topic, log, notifier, retention };
+    const { generation, partition } = topic;
+    const lineage = new LineageDesk({
+      ...{ store: this.store.lineage, partition, retentionMs: topic.settings.retentionMs, log },
+      topicAt: (parent) => this.env.TOPIC.getByName(objectName(generation, parent)),
+      now: () => this.runtime.now(),
+      write: (decide) => this.write(decide),
+    });
+    this.loaded = { topic, log, notifier, retention, lineage };
   }
 
   /** Runs `decide` in one transaction; when it throws, nothing was written and memory is read afresh. */

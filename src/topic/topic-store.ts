@@ -6,6 +6,7 @@ import { defaultTopicSettings, type TopicSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
 import { fitting } from "../sql/page";
 import type { LogRun, Rejection, TopicProvision } from "../topic-calls";
+import { LINEAGE_TABLES, LineageStore } from "./lineage-store";
 import { PublishKeyStore } from "./publish-key-store";
 import type { Segment, SegmentKind } from "./retention";
 
@@ -20,9 +21,10 @@ const MIGRATIONS = [
        error TEXT NOT NULL) STRICT`,
   ],
   ["ALTER TABLE segments ADD COLUMN start_bytes INTEGER", "ALTER TABLE subscriptions ADD COLUMN name TEXT"],
+  LINEAGE_TABLES,
 ];
 
-export type TopicRow = TopicProvision & Readonly<{ deleted: boolean }>;
+export type TopicRow = Omit<TopicProvision, "parent"> & Readonly<{ deleted: boolean }>;
 type BatchRow = { first_offset: number; stored_at: number; records: ArrayBuffer };
 type SegmentRow = {
   kind: SegmentKind;
@@ -36,11 +38,13 @@ export type SegmentEnd = Readonly<{ end: number; storedAt: number; logBytes: num
 
 export class TopicStore {
   readonly keys: PublishKeyStore;
+  readonly lineage: LineageStore;
   private readonly sql: SqlStorage;
 
   constructor(private readonly storage: DurableObjectStorage) {
     this.sql = storage.sql;
     this.keys = new PublishKeyStore(storage.sql);
+    this.lineage = new LineageStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
 
@@ -73,7 +77,7 @@ export class TopicStore {
     return { ...row, settings, deleted: row.deleted === 1 };
   }
 
-  create({ topic, generation, partition, settings, version }: TopicProvision): void {
+  create({ topic, generation, partition, settings, version, parent }: TopicProvision): void {
     migrate(this.storage, MIGRATIONS);
     this.sql.exec(
       "INSERT INTO topic VALUES (1, ?1, ?2, ?3, ?4, ?5, 0)",
@@ -83,6 +87,7 @@ export class TopicStore {
       JSON.stringify(settings),
       version,
     );
+    if (parent !== undefined) this.lineage.insertParent(parent);
   }
 
   configure(settings: TopicSettings, version: number): void {
@@ -100,6 +105,7 @@ export class TopicStore {
     for (const segment of this.segments()) this.dropSegment(segment);
     this.sql.exec("DELETE FROM subscriptions");
     this.sql.exec("DELETE FROM rejections");
+    this.lineage.clear();
     this.sql.exec("UPDATE topic SET deleted = 1 WHERE id = 1");
   }
 

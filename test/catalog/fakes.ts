@@ -17,6 +17,8 @@ export type FakeObject = {
   /** A topic's subscriptions by generation. */
   attached: Set<string>;
   appended: RecordBatch[];
+  /** The number of partitions that a topic's partition was last raised to. */
+  cut?: number;
   woken: number;
 };
 
@@ -56,6 +58,15 @@ function topic(calls: Calls) {
           "detach",
           () => {
             object.attached.delete(generation);
+            return ok(null);
+          },
+          "alive",
+        ),
+      cut: ({ partitions }: { partitions: number }) =>
+        answer(
+          "cut",
+          () => {
+            object.cut = partitions;
             return ok(null);
           },
           "alive",
