@@ -11,6 +11,7 @@ import { limits } from "../limits";
 import { type Entry, isTopic, type SubscriptionEntry, type TopicEntry } from "./catalog-entry";
 import {
   type Catalog,
+  configure,
   deletedMeanwhile,
   eachPartition,
   finish,
@@ -43,7 +44,9 @@ export function beginRaise(catalog: Catalog, topic: TopicEntry, partitions: numb
 export async function finishEntry(catalog: Catalog, entry: Entry): Promise<Result<Entry | null>> {
   if (!isTopic(entry) || entry.state !== "active" || !entry.raisingTo) return finish(catalog, entry);
   const raised = await finishRaise(catalog, entry);
-  return raised.ok ? finish(catalog, raised.value) : raised;
+  // The raise rose the version with it. An object that misses that is the sweep's.
+  if (raised.ok) await configure(catalog, raised.value);
+  return raised;
 }
 
 /**
