@@ -335,7 +335,7 @@ describe("topics and subscriptions", () => {
     expect(body.faults.map(({ field }) => field)).toEqual(["batch", "guarantee", "retry.minDelayMs"]);
   });
 
-  test("the number of partitions cannot change, nor a queue become a topic", async () => {
+  test("the number of partitions changes to no other than a multiple, nor a queue become a topic", async () => {
     const conflict = { status: 409, code: "conflict" };
     await expectProblem(
       "PUT",

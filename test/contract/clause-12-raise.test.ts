@@ -1,0 +1,117 @@
+// Clauses 2, 4, 8, 12 and 20 across a raise of a topic's partitions, while it is published to and read.
+
+import { describe, expect, test } from "vitest";
+import type { Delivered, Published } from "../support/contract-client";
+import { brokerUnderTest } from "../support/contract-target";
+
+const broker = await brokerUnderTest();
+const KEYS = Array.from({ length: 12 }, (_, i) => `key-${i}`);
+/** One message of each key, the `round`th. */
+const round = (n: number) => KEYS.map((key) => ({ id: `${key}-${n}`, orderingKey: key, data: n }));
+
+/** Takes and settles all that comes until `count` messages have come. */
+async function drain(reader: Awaited<ReturnType<typeof broker.queue>>, count: number): Promise<Delivered[]> {
+  const all: Delivered[] = [];
+  // Other isolates of a deployment may know the new partitions half a minute later.
+  for (let empty = 0; all.length < count; ) {
+    const some = await reader.pull({ max: 7, waitMs: 10_000 });
+    if (some.length === 0 && ++empty > 4) throw new Error(`only ${all.length} of ${count} messages came`);
+    all.push(...some);
+    expect(await reader.ack(some)).toEqual(some.map(() => "acked"));
+  }
+  return all;
+}
+
+describe("clause 12", () => {
+  test("clause 12: a raise from 1 to 4 partitions under way of publishes keeps every key in order and loses nothing", async () => {
+    const queue = await broker.queue({ ackDeadlineMs: 120_000 });
+    for (let n = 0; n < 3; n++) await queue.publish(...round(n));
+    const publishing = (async () => {
+      for (let n = 3; n < 8; n++) await queue.publish(...round(n));
+    })();
+    await broker.call("PUT", queue.path, { json: { partitions: 4, ackDeadlineMs: 120_000 } });
+    await publishing;
+    for (let n = 8; n < 10; n++) await queue.publish(...round(n));
+    const delivered = await drain(queue, KEYS.length * 10);
+    expect(delivered).toHaveLength(KEYS.length * 10);
+    for (const key of KEYS) {
+      const seen = delivered.filter(({ orderingKey }) => orderingKey === key).map(({ data }) => data);
+      expect([key, seen]).toEqual([key, Array.from({ length: 10 }, (_, n) => String(n))]);
+    }
+    expect(new Set(delivered.map(({ partition }) => partition)).size).toBeGreaterThan(1);
+    const partitions = await queue.stats();
+    expect(partitions).toHaveLength(4);
+    for (const each of partitions) {
+      expect(each.unread + each.leased + each.waiting).toBe(0);
+      expect(each.nextOffset - each.startOffset).toBe(each.settled);
+    }
+  });
+
+  test("clause 12: after a raise a key's next message waits for the one before it, in its former partition", async () => {
+    const queue = await broker.queue({ ackDeadlineMs: 120_000 });
+    await queue.publish(...round(0));
+    const before = await queue.pullAll(KEYS.length);
+    await broker.call("PUT", queue.path, { json: { partitions: 4, ackDeadlineMs: 120_000 } });
+    const after = await queue.publish(...round(1), { id: "free", data: "free" });
+    const moved = KEYS.filter((_, i) => after[i]?.partition !== 0);
+    expect(moved.length).toBeGreaterThan(0);
+    const early = await queue.pullAll(1);
+    expect(early.map(({ id }) => id)).toEqual(["free"]);
+    const [first] = before.filter(({ orderingKey }) => orderingKey === moved[0]);
+    if (!first) throw new Error("the key was not delivered");
+    await queue.ack([first]);
+    expect((await queue.pullAll(1)).map(({ id }) => id)).toEqual([`${moved[0]}-1`]);
+  });
+});
+
+describe("clause 2", () => {
+  test("clause 2: an id that was published before a raise and comes again after it is one message, at its first place", async () => {
+    const topic = await broker.topic();
+    const reader = await topic.subscribe();
+    const messages = Array.from({ length: 20 }, (_, i) => ({ id: `order-${i}`, data: i }));
+    const first = await topic.publish(...messages);
+    await broker.call("PUT", topic.path, { json: { partitions: 8 } });
+    const again = await topic.publish(...messages, { id: "new", data: "new" });
+    const place = ({ partition, offset }: Published) => [partition, offset];
+    expect(again.slice(0, 20).map(place)).toEqual(first.map(place));
+    expect(again.map(({ duplicate }) => duplicate)).toEqual([...messages.map(() => true), false]);
+    expect(await reader.pullAll(21)).toHaveLength(21);
+    const changed = await topic.batch({ messages: [{ id: "order-3", data: "other" }] }, { prefer: "wait" });
+    expect(changed.status).toBe(422);
+  });
+
+  test("clause 2: ids that are published again and again while the partitions are raised twice are stored once", async () => {
+    const topic = await broker.topic();
+    const reader = await topic.subscribe();
+    const messages = Array.from({ length: 10 }, (_, i) => ({ id: `m-${i}`, data: i }));
+    const publish = async (times: number) => {
+      for (let i = 0; i < times; i++) await topic.publish(...messages);
+    };
+    const raise = async () => {
+      await broker.call("PUT", topic.path, { json: { partitions: 3 } });
+      await broker.call("PUT", topic.path, { json: { partitions: 12 } });
+    };
+    await Promise.all([publish(4), raise()]);
+    await publish(1);
+    expect((await reader.pullAll(10)).map(({ id }) => id).sort()).toEqual(messages.map(({ id }) => id));
+    const heads = (await reader.stats()).map(({ head }) => head);
+    expect(heads).toHaveLength(12);
+    expect(heads.reduce((sum, head) => sum + head, 0)).toBe(10);
+  });
+});
+
+describe("clause 3", () => {
+  test("clause 3: the number of partitions is raised to a multiple of what it is, and to nothing else", async () => {
+    const topic = await broker.topic({ partitions: 2 });
+    for (const partitions of [1, 3, 7]) {
+      const { status, body } = await broker.send("PUT", topic.path, { json: { partitions } });
+      expect([status, body]).toMatchObject([409, { field: "partitions", limit: 2 }]);
+    }
+    const tooMany = await broker.send("PUT", topic.path, { json: { partitions: 66 } });
+    expect(tooMany).toMatchObject({ status: 400, body: { field: "partitions", limit: 64 } });
+    expect(await broker.call("PUT", topic.path, { json: { partitions: 6 } })).toMatchObject({
+      partitions: 6,
+    });
+    expect(await broker.call("PUT", topic.path, { json: {} })).toMatchObject({ partitions: 6 });
+  });
+});
