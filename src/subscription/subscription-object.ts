@@ -301,16 +301,19 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     this.armedAt = undefined;
     const state = this.loaded;
     if (!state) return;
+    let notBefore = 0;
     try {
       this.change(state, () =>
         expireLeases(state.backlog, state.row.settings, this.moment(), limits.expiriesPerAlarm),
       );
     } catch (fault) {
       console.error(JSON.stringify({ at: "subscription.alarm", fault: String(fault) }));
-    } finally {
-      this.arm(state);
-      this.goOn(state);
+      notBefore = this.runtime.now() + limits.lookAgainMs;
     }
+    // A fault had memory read afresh, and what failed now would fail again at once.
+    if (!this.loaded) return;
+    this.arm(this.loaded, notBefore);
+    this.goOn(this.loaded);
   }
 
   async stats(): Promise<Result<SubscriptionStats>> {
@@ -356,9 +359,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   /** Arms the alarm for what is due first, unless it is armed for something sooner. */
-  private arm(state: Loaded): void {
+  private arm(state: Loaded, notBefore = 0): void {
     const now = this.runtime.now();
-    const due = dueAt(state, now);
+    const dueNext = dueAt(state, now);
+    const due = dueNext === undefined ? undefined : Math.max(dueNext, notBefore);
     const stillAhead = this.armedAt !== undefined && this.armedAt > now - limits.lookAgainMs;
     if (due === undefined || (stillAhead && (this.armedAt ?? 0) <= due)) return;
     this.armedAt = Math.max(due, now);

@@ -239,6 +239,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   async wake(): Promise<Result<null>> {
     return this.whenAlive(({ notifier }) => {
+      this.arm();
       this.ctx.waitUntil(notifier.notifyAgain());
       return ok(null);
     });
