@@ -94,7 +94,7 @@ async function raiseSubscription(catalog: Catalog, entry: SubscriptionEntry): Pr
   const { topic, topicGeneration, name: subscription, generation, settings, version } = entry;
   const refused = await eachPartition(catalog, newPartitions(entry), async (partition) => {
     const attached = await topicAt(catalog, topicGeneration, partition).attach({
-      ...{ generation, startAt: { at: "earliest" } },
+      ...{ generation, startAt: { at: "earliest" }, subscription },
     });
     if (!attached.ok) return attached;
     return subscriptionAt(catalog, generation, partition).provision({

@@ -40,10 +40,22 @@ export async function somePartitions<T>(
   await inParallel(partitions, async (partition) => {
     answers.set(partition, await ask(partition));
   });
+  return together(partitions.flatMap((partition) => answers.get(partition) ?? []));
+}
+
+/** Asks these partitions one after another: a partition that a raise made comes after the one that its keys were in. */
+export async function partitionsInTurn<T>(
+  partitions: readonly number[],
+  ask: (partition: number) => Promise<Result<T>>,
+): Promise<Result<readonly T[]>> {
+  const answers: Result<T>[] = [];
+  for (const partition of [...partitions].sort((a, b) => a - b)) answers.push(await ask(partition));
+  return together(answers);
+}
+
+function together<T>(answers: readonly Result<T>[]): Result<readonly T[]> {
   const values: T[] = [];
-  for (const partition of partitions) {
-    const answer = answers.get(partition);
-    if (!answer) continue;
+  for (const answer of answers) {
     if (!answer.ok) return answer;
     values.push(answer.value);
   }

@@ -8,7 +8,7 @@ import { limits } from "../limits";
 import type { SeekAnswer, SeekPoint } from "../subscription-calls";
 import type { Broker } from "./broker";
 import { parse } from "./parse";
-import { checkOffsets, somePartitions, subscriptionAt } from "./partition-routes";
+import { checkOffsets, partitionsInTurn, somePartitions, subscriptionAt } from "./partition-routes";
 import { type Found, type SubscriptionPlace, withFresh } from "./place-routes";
 import { type Route, reply, route } from "./route";
 import { instant, name, text, whole } from "./schemas";
@@ -97,16 +97,17 @@ async function seekAll(
 ): Promise<Result<readonly SeekAnswer[]>> {
   const points = await pointsOf(broker, found, to);
   if (!points.ok) return points;
-  const ask = (isDry: boolean) =>
-    somePartitions([...points.value.keys()], async (partition) => {
-      const point = points.value.get(partition) ?? { at: "latest" };
-      const call = { seekId, to: point, reprocess, dryRun: isDry };
-      return subscriptionAt(broker, found.subscription, partition).seek(call);
-    });
-  const planned = await ask(true);
+  const partitions = [...points.value.keys()];
+  const ask = (isDry: boolean) => (partition: number) => {
+    const point = points.value.get(partition) ?? { at: "latest" };
+    const call = { seekId, to: point, reprocess, dryRun: isDry };
+    return subscriptionAt(broker, found.subscription, partition).seek(call);
+  };
+  const planned = await somePartitions(partitions, ask(true));
   if (!planned.ok || dryRun) return planned;
   if (!reprocess && planned.value.some(({ reprocesses }) => reprocesses)) return unasked();
-  return ask(false);
+  // In turn: what a key has in its former partition is there again before anything of its new one is taken again.
+  return partitionsInTurn(partitions, ask(false));
 }
 
 function unasked() {

@@ -207,6 +207,11 @@ export class SubscriptionStore {
     this.outcomes.forgetAll();
     // Their counts are what expired, and that counter begins anew.
     this.gaps.forgetAll();
+    // Its former partition may have been moved back too, and have something left of its keys again.
+    this.sql.exec(
+      `UPDATE subscription SET identity = json_remove(identity, '$.parentCleared')
+       WHERE json_extract(identity, '$.parentCleared') IS NOT NULL`,
+    );
     this.sql.exec(
       "UPDATE state SET known_head = ?1, counters = ?2, leases = '[]' WHERE id = 1",
       knownHead,
