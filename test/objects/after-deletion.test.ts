@@ -28,6 +28,7 @@ const topicTouches = (generation: string): Touch<TopicCalls> => ({
   read: (topic) => topic.read({ from: 0, maxBytes: 1 }),
   readOffsets: (topic) => topic.readOffsets({ offsets: [0] }),
   readLanes: (topic) => topic.readLanes({ lanes: [{ key: "a", from: 0 }], to: 1, limit: 1 }),
+  keyedOffsets: (topic) => topic.keyedOffsets({ from: 0, to: 1 }),
   find: (topic) => topic.find({ id: "a" }),
   locate: (topic) => topic.locate({ time: 0 }),
   rejections: (topic) => topic.rejections({ after: null, limit: 1 }),
@@ -54,6 +55,8 @@ const subscriptionTouches = (
   purge: (subscription) => subscription.purge({ all: true, limit: 1 }),
   seek: (subscription) =>
     subscription.seek({ seekId: "late", to: { at: "earliest" }, reprocess: true, dryRun: false }),
+  expire: (subscription) => subscription.expire({ before: 99 }),
+  settledTo: (subscription) => subscription.settledTo(),
   position: (subscription) => subscription.position(),
   whereabouts: (subscription) => subscription.whereabouts({ offset: 0 }),
   audit: (subscription) => subscription.audit({ from: 0 }),

@@ -93,6 +93,21 @@ describe("a partition that was cut", () => {
   });
 });
 
+describe("a partition that is full", () => {
+  test("still says of what leaves it where it goes, and refuses what stays", async () => {
+    const { make, at, batch } = raisable();
+    const old = await make(0);
+    value(await old.attach({ generation: "reader", startAt: { at: "earliest" } }));
+    value(await old.append({ batches: [batch(0, 1, [message("a")])] }));
+    value(await old.configure({ settings: { ...defaultTopicSettings, retentionBytes: 1 }, version: 2 }));
+    value(await old.cut({ partitions: 4 }));
+    const [leaving] = value(await old.append({ batches: [batch(0, 1, [keyed("b", keyIn(1, 4))])] }));
+    expect(leaving?.movedTo).toBe(4);
+    const staying = await at(0).append({ batches: [batch(0, 1, [keyed("c", keyIn(0, 4))])] });
+    expect(!staying.ok && staying.error.code).toBe("topic-full");
+  });
+});
+
 describe("the ids of before", () => {
   async function family() {
     const raised = raisable();
