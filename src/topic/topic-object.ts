@@ -10,6 +10,8 @@ import type { StartAt, TopicSettings } from "../settings";
 import type {
   AppendCall,
   BatchAnswer,
+  DelayedPage,
+  DelayedPlace,
   FindCall,
   Finding,
   KeyedOffsets,
@@ -25,6 +27,7 @@ import type {
   TopicProvision,
   TopicStats,
 } from "../topic-calls";
+import { DelayDesk } from "./delay-desk";
 import { findMessage } from "./message-finder";
 import { Notifier } from "./notifier";
 import { RetentionDesk } from "./retention-desk";
@@ -32,7 +35,13 @@ import { TopicLog } from "./topic-log";
 import { type TopicRow, TopicStore } from "./topic-store";
 
 /** What is in memory while the topic exists. The store can tell all of it again. */
-type Loaded = { topic: TopicRow; log: TopicLog; notifier: Notifier; retention: RetentionDesk };
+type Loaded = {
+  topic: TopicRow;
+  log: TopicLog;
+  delays: DelayDesk;
+  notifier: Notifier;
+  retention: RetentionDesk;
+};
 
 export class TopicObject extends DurableObject<Env> implements TopicCalls {
   runtime: Runtime = systemRuntime;
@@ -99,6 +108,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
       }
       const { run, answers } = this.write(() => state.log.append(call, this.runtime.now()));
       if (run) this.announce(state, run);
+      else this.arm();
       return ok(answers);
     });
   }
@@ -118,6 +128,32 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   private announce({ notifier }: Loaded, run: LogRun): void {
     this.arm();
     this.ctx.waitUntil(notifier.announce(run));
+  }
+
+  // ── delayed messages ───────────────────────────────────────────────────────────────────────────────
+
+  async cancel({ id }: { id: string }): Promise<Result<null>> {
+    return this.whenAlive(({ delays }) => this.write(() => delays.cancel(id, this.runtime.now())));
+  }
+
+  async reschedule(call: { id: string; deliverAt: number }): Promise<Result<{ scheduledFor: number }>> {
+    return this.whenAlive(({ delays }) => {
+      const moved = this.write(() => delays.reschedule(call.id, call.deliverAt));
+      this.arm();
+      return moved;
+    });
+  }
+
+  async delayed(call: { after: DelayedPlace | null; limit: number }): Promise<Result<DelayedPage>> {
+    return this.whenAlive(({ log }) => ok(log.delays.page(call.after, call.limit)));
+  }
+
+  /** Gives their offsets to delayed messages that are due: one row of them, so that no call waits long for it. */
+  private release(now: number): void {
+    const state = this.loaded;
+    if (!state?.delays.isDue(now)) return;
+    const run = this.write(() => state.delays.release(now));
+    if (run) this.announce(state, run);
   }
 
   // ── subscriptions ──────────────────────────────────────────────────────────────────────────────────
@@ -192,6 +228,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
         messageBytes: log.bytes,
         subscriptions: notifier.readers.size,
         rejections: this.store.rejectionCount(),
+        scheduled: log.delays.count,
       }),
     );
   }
@@ -199,7 +236,9 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   // ── timers ─────────────────────────────────────────────────────────────────────────────────────────
 
   async wake(): Promise<Result<null>> {
-    return this.whenAlive(({ notifier }) => {
+    return this.whenAlive(({ log, notifier }) => {
+      // An alarm for what is delayed may have been lost; a notify is owed to nobody who is told at once.
+      if (log.delays.nextDueAt !== undefined) this.arm();
       this.ctx.waitUntil(notifier.notifyAgain());
       return ok(null);
     });
@@ -207,21 +246,31 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   override async alarm(): Promise<void> {
     this.armedAt = undefined;
-    const state = this.loaded;
-    if (!state) return;
-    this.arm();
-    this.ctx.waitUntil(state.notifier.notifyAgain());
+    const now = this.runtime.now();
+    let notBefore = now;
+    try {
+      for (let rows = 0; rows < limits.releasesPerAlarm; rows++) this.release(now);
+    } catch (fault) {
+      console.error(JSON.stringify({ at: "topic.alarm", fault: String(fault) }));
+      notBefore += limits.notifyAgainMs;
+    }
+    this.arm(notBefore);
+    if (this.loaded) this.ctx.waitUntil(this.loaded.notifier.notifyAgain());
   }
 
   /**
-   * Arms the alarm to tell again whoever is behind, unless it is armed for something sooner. Retention has no
-   * alarm: what is past it is seen out by whichever call comes first, the sweep's poke at the latest.
+   * Arms the alarm to tell again whoever is behind, or for the first delayed message that is due, unless it is armed
+   * for something sooner. Retention has no alarm: what is past it is seen out by whichever call comes first, the
+   * sweep's poke at the latest.
    */
-  private arm(): void {
+  private arm(notBefore = this.runtime.now()): void {
     const state = this.loaded;
-    if (!state?.notifier.isOwed) return;
+    if (!state) return;
     const now = this.runtime.now();
-    const due = now + limits.notifyAgainMs;
+    const owedAt = state.notifier.isOwed ? now + limits.notifyAgainMs : Number.POSITIVE_INFINITY;
+    const releaseAt = state.log.delays.nextDueAt ?? Number.POSITIVE_INFINITY;
+    const due = Math.max(notBefore, Math.min(owedAt, releaseAt));
+    if (due === Number.POSITIVE_INFINITY) return;
     const stillAhead = this.armedAt !== undefined && this.armedAt > now - limits.notifyAgainMs;
     if (stillAhead && (this.armedAt ?? 0) <= due) return;
     this.armedAt = due;
@@ -246,7 +295,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     for (const { generation, startOffset } of this.store.subscriptions()) {
       notifier.add(generation, startOffset, log.head);
     }
-    this.loaded = { topic, log, notifier, retention };
+    this.loaded = { topic, log, delays: new DelayDesk(log), notifier, retention };
   }
 
   /** Runs `decide` in one transaction; when it throws, nothing was written and memory is read afresh. */
@@ -267,12 +316,13 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     return result;
   }
 
-  /** Answers a call: nobody is shown what is past its retention. */
+  /** Answers a call: nobody is shown what is past its retention, and what is due has its offset before. */
   private whenAlive<T>(answer: (state: Loaded) => Result<T>): Result<T> {
     const state = this.loaded;
     if (!state) return this.gone();
     const telling = state.retention.tidy(this.runtime.now());
     if (telling) this.ctx.waitUntil(telling);
+    this.release(this.runtime.now());
     return this.loaded ? answer(this.loaded) : this.gone();
   }
 

@@ -6,6 +6,7 @@ import { defaultTopicSettings, type TopicSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
 import { fitting } from "../sql/page";
 import type { LogRun, Rejection, TopicProvision } from "../topic-calls";
+import { DelayedStore, SCHEDULED_TABLE } from "./delayed-store";
 import { PublishKeyStore } from "./publish-key-store";
 import type { Segment, SegmentKind } from "./retention";
 
@@ -20,6 +21,7 @@ const MIGRATIONS = [
        error TEXT NOT NULL) STRICT`,
   ],
   ["ALTER TABLE segments ADD COLUMN start_bytes INTEGER", "ALTER TABLE subscriptions ADD COLUMN name TEXT"],
+  [SCHEDULED_TABLE],
 ];
 
 export type TopicRow = TopicProvision & Readonly<{ deleted: boolean }>;
@@ -36,11 +38,13 @@ export type SegmentEnd = Readonly<{ end: number; storedAt: number; logBytes: num
 
 export class TopicStore {
   readonly keys: PublishKeyStore;
+  readonly delayed: DelayedStore;
   private readonly sql: SqlStorage;
 
   constructor(private readonly storage: DurableObjectStorage) {
     this.sql = storage.sql;
     this.keys = new PublishKeyStore(storage.sql);
+    this.delayed = new DelayedStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
 
@@ -100,6 +104,7 @@ export class TopicStore {
     for (const segment of this.segments()) this.dropSegment(segment);
     this.sql.exec("DELETE FROM subscriptions");
     this.sql.exec("DELETE FROM rejections");
+    this.sql.exec("DROP TABLE scheduled");
     this.sql.exec("UPDATE topic SET deleted = 1 WHERE id = 1");
   }
 
