@@ -185,6 +185,8 @@ export const limits = {
   handOverMs: 15 * minute,
   /** When the ledger is away, effectively-once deliveries are tried again after this. */
   ledgerAwayMs: 5 * second,
+  /** What a dispatcher finds expired is looked at again after this: its clock and the subscription's may differ. */
+  expiredAgainMs: 1 * second,
   minTimeoutMs: 1 * second,
   maxTimeoutMs: 5 * minute,
   defaultTimeoutMs: 30 * second,
