@@ -4,26 +4,27 @@
 //
 //   "pennypost-fingerprint-1", then one field after another, in this order:
 //     content type · ordering key · subject · number of attributes · each attribute's name and value, sorted
-//     by name · deliver at · delay · ttl (absent until messages can be timed) · body
+//     by name · deliver at · delay · ttl, each in milliseconds and as it was asked for · body
 //   field = u32 length (little-endian) and as many bytes; an absent field is the length 0xFFFFFFFF alone
 //
 // Every field carries its length, so no two messages share their bytes.
 
-import type { Message } from "./message";
+import type { AskedTiming, Message } from "./message";
 import { joinBytes } from "./record-batch";
 
 const utf8 = new TextEncoder();
 const PREFIX = utf8.encode("pennypost-fingerprint-1");
 const ABSENT = Uint8Array.of(0xff, 0xff, 0xff, 0xff);
 
-/** The bytes whose SHA-256 is the message's fingerprint. */
-export function fingerprintBytes(message: Message): Uint8Array {
+/** The bytes whose SHA-256 is the message's fingerprint. `timing` is what its publisher asked for, not what came of it. */
+export function fingerprintBytes(message: Message, timing: AskedTiming = {}): Uint8Array {
   const { contentType, orderingKey, subject, attributes = {}, body } = message;
   const names = Object.keys(attributes).sort();
-  const texts = [contentType, orderingKey, subject, String(names.length)];
+  const texts: (string | undefined)[] = [contentType, orderingKey, subject, String(names.length)];
   for (const name of names) texts.push(name, attributes[name]);
-  const timing = [ABSENT, ABSENT, ABSENT];
-  return joinBytes([PREFIX, ...texts.flatMap(textField), ...timing, ...field(body)]);
+  const { deliverAt, delayMs, ttlMs } = timing;
+  for (const asked of [deliverAt, delayMs, ttlMs]) texts.push(asked?.toString());
+  return joinBytes([PREFIX, ...texts.flatMap(textField), ...field(body)]);
 }
 
 function textField(text: string | undefined): Uint8Array[] {

@@ -30,6 +30,11 @@ export const limits = {
   /** Above this a publish goes the stored way: base64 and headers must still fit a Cloudflare Queue message. */
   acceptedRecordsBytes: 100_000,
 
+  /** Delayed further than a year, a message is a calendar's business; the platform keeps an alarm for as long. */
+  maxDelayMs: 365 * day,
+  minTtlMs: 1,
+  maxTtlMs: 365 * day,
+
   /** Tries of one append inside the broker, all with one record batch id: a fault of the way to the topic passes. */
   appendTries: 3,
   appendRetryMs: 200,
@@ -85,6 +90,12 @@ export const limits = {
   /** What is past its retention waits at most this long for a subscription: as long as a lease without an extension. */
   expireWaitMs: 12 * hour,
   rejectionsKept: 1_000,
+  /** Delayed messages of a partition, each a row with its record until it is due; counting them all takes milliseconds. */
+  delayedMessages: 100_000,
+  /** Delayed messages that get their offsets in one change: each leaves a publish key. */
+  releasedAtOnce: 1_000,
+  /** Rows of released messages that one alarm writes before it lets others have their turn. */
+  releasesPerAlarm: 8,
   subscriptionsPerTopic: 1_000,
   /** Names to go back to; of 64 partitions each is about 1 kB. */
   snapshotsPerSubscription: 100,
@@ -179,6 +190,8 @@ export const limits = {
   handOverMs: 15 * minute,
   /** When the ledger is away, effectively-once deliveries are tried again after this. */
   ledgerAwayMs: 5 * second,
+  /** What a dispatcher finds expired is looked at again after this: its clock and the subscription's may differ. */
+  expiredAgainMs: 1 * second,
   minTimeoutMs: 1 * second,
   maxTimeoutMs: 5 * minute,
   defaultTimeoutMs: 30 * second,

@@ -14,6 +14,8 @@ export type MessageJson = Readonly<{
   headers?: Readonly<Record<string, string>>;
   traceparent?: string;
   publishedAt: number;
+  deliverAt?: number;
+  expiresAt?: number;
 }>;
 
 // A byte order mark is part of the bytes: dropping it would change the message.
@@ -22,8 +24,8 @@ const BASE64_CHUNK_BYTES = 0x8000;
 
 /** The JSON of a message: exactly one of `data` and `dataBase64` is there. */
 export function messageJson(message: Message): MessageJson {
-  const { id, contentType, body, orderingKey, subject, attributes, headers, traceparent, publishedAt } =
-    message;
+  const { id, contentType, body, orderingKey, subject, attributes, headers, traceparent } = message;
+  const { publishedAt, deliverAt, expiresAt } = message;
   return {
     id,
     contentType,
@@ -34,6 +36,8 @@ export function messageJson(message: Message): MessageJson {
     ...(headers !== undefined && { headers }),
     ...(traceparent !== undefined && { traceparent }),
     publishedAt,
+    ...(deliverAt !== undefined && { deliverAt }),
+    ...(expiresAt !== undefined && { expiresAt }),
   };
 }
 

@@ -19,6 +19,18 @@ export type Message = Readonly<{
   headers?: Readonly<Record<string, string>>;
   /** W3C Trace Context of the publish. */
   traceparent?: string;
+  /** When a delayed message is due to take its offset, in epoch milliseconds. */
+  deliverAt?: number;
+  /** From then on nobody is handed it, in epoch milliseconds. */
+  expiresAt?: number;
+}>;
+
+/** The timing that a publisher asked for, as it was asked: a retry asks for the same, whenever it comes. */
+export type AskedTiming = Readonly<{
+  delayMs?: number;
+  /** In epoch milliseconds. */
+  deliverAt?: number;
+  ttlMs?: number;
 }>;
 
 const MESSAGE_ID = /^[\x21-\x2d\x2f-\x7e]+$/;

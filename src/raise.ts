@@ -44,6 +44,7 @@ export function cutMoved(batch: RecordBatch, partitions: number): readonly Part[
     const part = {
       ...{ ...batch, batchId: `${batch.batchId}/${partition}`, partition, partitions },
       ...{ count: indexes.length, clientIds: among(batch.clientIds, indexes) },
+      ...(batch.scheduled && { scheduled: among(batch.scheduled, indexes) }),
       records: joinBytes(cut.map(({ start, end }) => batch.records.subarray(start, end))),
     };
     return { batch: part, indexes };

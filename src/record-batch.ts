@@ -10,6 +10,9 @@ import type { Message } from "./message";
 /** An id that a client chose, with the fingerprint of the message's content, so that a retry can be told. */
 export type ClientId = Readonly<{ index: number; id: string; fingerprint: string }>;
 
+/** A message that takes its offset only at `deliverAt` (epoch milliseconds), told apart by its id until then. */
+export type ScheduledItem = Readonly<{ index: number; id: string; deliverAt: number }>;
+
 export type RecordBatch = Readonly<{
   /** Made once per publish request and partition; every retry inside the broker repeats it. */
   batchId: string;
@@ -20,6 +23,8 @@ export type RecordBatch = Readonly<{
   partitions?: number;
   count: number;
   clientIds: readonly ClientId[];
+  /** Its delayed messages, in order; left out when there are none. So nobody has to unpack records to know. */
+  scheduled?: readonly ScheduledItem[];
   records: Uint8Array;
 }>;
 
@@ -35,6 +40,8 @@ type Meta = {
   a?: Readonly<Record<string, string>>;
   h?: Readonly<Record<string, string>>;
   p?: string;
+  d?: number;
+  x?: number;
 };
 
 const VERSION = 1;
@@ -137,6 +144,8 @@ function toMeta(message: Message): Meta {
   if (message.attributes !== undefined) meta.a = message.attributes;
   if (message.headers !== undefined) meta.h = message.headers;
   if (message.traceparent !== undefined) meta.p = message.traceparent;
+  if (message.deliverAt !== undefined) meta.d = message.deliverAt;
+  if (message.expiresAt !== undefined) meta.x = message.expiresAt;
   return meta;
 }
 
@@ -151,6 +160,8 @@ function fromMeta(meta: Meta, body: Uint8Array): Message {
     ...(meta.a !== undefined && { attributes: meta.a }),
     ...(meta.h !== undefined && { headers: meta.h }),
     ...(meta.p !== undefined && { traceparent: meta.p }),
+    ...(meta.d !== undefined && { deliverAt: meta.d }),
+    ...(meta.x !== undefined && { expiresAt: meta.x }),
   };
 }
 

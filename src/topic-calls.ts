@@ -17,11 +17,21 @@ export type TopicProvision = Readonly<{
 }>;
 
 /**
- * An item of a record batch that was not simply stored: it met its first publish, or was refused. `partition` says
- * where the first publish is, when that is another one.
+/** What became of a message: it has an offset, waits for its instant, or was cancelled before. */
+export type Standing = Readonly<{ offset: number } | { scheduledFor: number } | { cancelled: true }>;
+
+/**
+ * An item of a record batch that took no offset: it met its first publish, was refused, or is delayed. `duplicate`: it
+ * met its first publish, which still waits; `cancelled`: which was cancelled. `partition` says where the first publish is,
+ * when that is another one.
  */
 export type AppendException = Readonly<
-  { index: number; partition?: number } & ({ duplicateOf: number } | { error: BrokerError })
+  { index: number; partition?: number } & (
+    | { duplicateOf: number }
+    | { error: BrokerError }
+    | { scheduledFor: number; duplicate?: true }
+    | { cancelled: true }
+  )
 >;
 
 /**
@@ -37,8 +47,8 @@ export type BatchAnswer = Readonly<{
   movedTo?: number;
 }>;
 
-/** An id that a partition knows, where it was first stored, and the fingerprint of what it named then. */
-export type KnownId = Readonly<{ id: string; partition: number; offset: number; fingerprint: string }>;
+/** An id that a partition knows, what became of it there, and the fingerprint of what it named then. */
+export type KnownId = Standing & Readonly<{ id: string; partition: number; fingerprint: string }>;
 
 export type AppendCall = Readonly<{
   batches: readonly RecordBatch[];
@@ -102,12 +112,19 @@ export type FindCall = Readonly<{ offset: number } | { id: string; from?: number
 export type Finding = Readonly<{
   /** Its place; the run holds its record, and is absent when retention removed it. */
   place?: Readonly<{ offset: number; run?: LogRun }>;
+  /** It is delayed, or was cancelled while it was. */
+  delayed?: Readonly<{ scheduledFor: number; record: Uint8Array } | { cancelled: true }>;
   /** What was refused under its id after a 202. */
   rejections: readonly Rejection[];
   /** The part of the log that was looked through for it. */
   searched?: Readonly<{ from: number; to: number }>;
   head: number;
 }>;
+/** Where a delayed message stands in line: by its instant, and among those of one instant by its number. */
+export type DelayedPlace = Readonly<{ deliverAt: number; number: number }>;
+/** A delayed message, with its record. */
+export type DelayedMessage = DelayedPlace & Readonly<{ record: Uint8Array }>;
+export type DelayedPage = Readonly<{ messages: readonly DelayedMessage[]; more: boolean }>;
 
 export type TopicStats = Readonly<{
   partition: number;
@@ -119,6 +136,8 @@ export type TopicStats = Readonly<{
   messageBytes: number;
   subscriptions: number;
   rejections: number;
+  /** Delayed messages that have no offset yet. */
+  scheduled: number;
 }>;
 
 export interface TopicCalls {
@@ -127,6 +146,12 @@ export interface TopicCalls {
   configure(call: { settings: TopicSettings; version: number }): Promise<Result<null>>;
   remove(): Promise<Result<null>>;
   append(call: AppendCall): Promise<Result<readonly BatchAnswer[]>>;
+  /** Takes a delayed message back. Refused once it has its offset; a repeat of a cancel is none. */
+  cancel(call: { id: string }): Promise<Result<null>>;
+  /** Moves a delayed message to another instant. Refused once it has its offset, or was cancelled. */
+  reschedule(call: { id: string; deliverAt: number }): Promise<Result<{ scheduledFor: number }>>;
+  /** Delayed messages past `after`, those due first first: as many as `limit` and the bytes of a read allow. */
+  delayed(call: { after: DelayedPlace | null; limit: number }): Promise<Result<DelayedPage>>;
   /** Tells the topic of a subscription and fixes where it starts; a repeat gets the first answer. */
   attach(call: {
     generation: string;

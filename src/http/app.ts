@@ -8,6 +8,7 @@ import { type Runtime, systemRuntime } from "../runtime";
 import { auditRoutes } from "./audit-routes";
 import { claimRoutes } from "./claim-routes";
 import { deadLetterRoutes } from "./dead-letter-routes";
+import { delayRoutes } from "./delay-routes";
 import { ledgerRoutes } from "./ledger-routes";
 import { messageRoutes } from "./message-routes";
 import { metricsRoute } from "./metrics-routes";
@@ -34,6 +35,7 @@ export const routes: readonly Route[] = [
   ...[topicPlace, queuePlace].flatMap(publishRoutes),
   ...[topicPlace, queuePlace].flatMap(messageRoutes),
   ...[topicPlace, queuePlace].flatMap(timelineRoutes),
+  ...[topicPlace, queuePlace].flatMap(delayRoutes),
   ...subscriptionRoutes,
   ...queueRoutes,
   ...[subscriptionPlace, queuePlace].flatMap(readerRoutes),

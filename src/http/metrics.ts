@@ -26,6 +26,7 @@ const topicMetrics = {
   head: ["counter", "Messages stored since the topic was created.", "messages_total"],
   bytes: ["gauge", "Bytes that the topic's objects hold.", "bytes"],
   rejections: ["gauge", "Accepted messages that were refused and kept to be looked at.", "rejections"],
+  scheduled: ["gauge", "Delayed messages that are not due yet.", "scheduled"],
 } as const;
 
 const subscriptionMetrics = {
@@ -37,7 +38,7 @@ const subscriptionMetrics = {
   blockedLanes: ["gauge", "Lanes that wait.", "blocked_lanes"],
   settled: ["counter", "Deliveries settled as done.", "settled_total"],
   filtered: ["counter", "Messages that the filter left out.", "filtered_total"],
-  expired: ["counter", "Messages that retention removed unread.", "expired_total"],
+  expired: ["counter", "Messages that expired, or that retention removed unread.", "expired_total"],
   purged: ["counter", "Dead letters purged.", "purged_total"],
 } as const;
 

@@ -76,10 +76,10 @@ async function findSubscription(broker: Broker, topic: TopicEntry, name: string)
  * Makes a call that may meet objects which are gone because the isolate's knowledge was out of date: then it is
  * read afresh, and the call is made once more.
  */
-export async function withFresh<T>(
+export async function withFresh<F extends Pick<Found, "topic">, T>(
   broker: Broker,
-  find: () => Promise<Result<Found>>,
-  call: (found: Found) => Promise<Result<T>>,
+  find: () => Promise<Result<F>>,
+  call: (found: F) => Promise<Result<T>>,
 ): Promise<Result<T>> {
   const found = await find();
   if (!found.ok) return found;

@@ -3,12 +3,16 @@
 
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
-import { checkMessage, type Message } from "../message";
+import { type AskedTiming, checkMessage, type Message } from "../message";
 import type { TopicSettings } from "../settings";
 import { isRecord, isTooDeep } from "./json";
+import { headerTiming, readTiming, timedFields } from "./timing";
 
-/** A well-formed message, and whether its id is the publisher's choice: only such an id can meet its first publish. */
-export type Draft = Readonly<{ message: Message; isClientId: boolean }>;
+/**
+ * A well-formed message, whether its id is the publisher's choice (only such an id can meet its first publish), and
+ * the timing that was asked for.
+ */
+export type Draft = Readonly<{ message: Message; isClientId: boolean; timing?: AskedTiming }>;
 
 /** What is the same for every message of a request. */
 export type Stamp = Readonly<{ publishedAt: number; traceparent?: string; newId(): string }>;
@@ -19,15 +23,13 @@ export type HeaderReader = Readonly<{
 
 const ATTRIBUTE_PREFIX = "pennypost-attr-";
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-/** The next version's words: refused by name, so that nobody believes a message was delayed. */
-const TIMING_HEADERS = {
-  "pennypost-delay-ms": "delayMs",
-  "pennypost-deliver-at": "deliverAt",
-  "pennypost-ttl-ms": "ttlMs",
-} as const;
-const TIMING_FIELDS: readonly string[] = Object.values(TIMING_HEADERS);
 const TEXT_FIELDS = ["id", "orderingKey", "subject", "contentType"] as const;
-const ITEM_FIELDS: ReadonlySet<string> = new Set([...TEXT_FIELDS, "data", "dataBase64", "attributes"]);
+const TIMING_FIELDS = ["delayMs", "deliverAt", "ttlMs"] as const;
+const ITEM_FIELDS: ReadonlySet<string> = new Set([
+  ...TEXT_FIELDS,
+  ...TIMING_FIELDS,
+  ...["data", "dataBase64", "attributes"],
+]);
 const utf8 = new TextEncoder();
 
 /** The W3C trace context of a request; one that is not well formed counts as absent, as its standard says. */
@@ -51,9 +53,8 @@ export function readRaw(
   { keepHeaders, idHeader }: TopicSettings,
   { newId, ...stamp }: Stamp,
 ): Result<Draft> {
-  for (const [header, field] of Object.entries(TIMING_HEADERS)) {
-    if (headers.get(header) !== null) return notYet(field, field);
-  }
+  const timing = headerTiming((name) => headers.get(name), stamp.publishedAt);
+  if (!timing.ok) return timing;
   const id = readId(headers, idHeader);
   if (!id.ok) return id;
   const orderingKey = headers.get("pennypost-ordering-key");
@@ -67,9 +68,10 @@ export function readRaw(
     ...(subject !== null && { subject }),
     ...attributesOf(headers),
     ...keptHeaders(headers, keepHeaders),
+    ...timedFields(timing.value, stamp.publishedAt),
   };
   const checked = checkMessage(message);
-  return checked.ok ? ok({ message, isClientId: id.value !== undefined }) : checked;
+  return checked.ok ? ok(draft(message, id.value !== undefined, timing.value)) : checked;
 }
 
 /** `Idempotency-Key` is a structured string (in quotes), though many senders leave the quotes out. */
@@ -115,6 +117,8 @@ export function readItemAt(item: unknown, field: string, stamp: Stamp): Result<D
   if (fault) return fault;
   const data = readData(item, at);
   if (!data.ok) return data;
+  const timing = readTiming(item as TimedItem, at, stamp.publishedAt);
+  if (!timing.ok) return timing;
   const { id, orderingKey, subject, contentType, attributes } = item as ItemTexts;
   const message: Mutable<Message> = {
     id: id ?? stamp.newId(),
@@ -126,10 +130,12 @@ export function readItemAt(item: unknown, field: string, stamp: Stamp): Result<D
   if (subject !== undefined) message.subject = subject;
   if (attributes !== undefined) message.attributes = attributes;
   if (stamp.traceparent !== undefined) message.traceparent = stamp.traceparent;
+  if (timing.value !== undefined) Object.assign(message, timedFields(timing.value, stamp.publishedAt));
   const checked = checkMessage(message, at);
-  return checked.ok ? ok({ message, isClientId: id !== undefined }) : checked;
+  return checked.ok ? ok(draft(message, id !== undefined, timing.value)) : checked;
 }
 
+type TimedItem = Readonly<Record<(typeof TIMING_FIELDS)[number], unknown>>;
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type ItemTexts = Readonly<
   Partial<Record<"id" | "orderingKey" | "subject" | "contentType", string>> & {
@@ -141,7 +147,6 @@ function checkFields(item: Readonly<Record<string, unknown>>, at: string): Refus
   for (const name of Object.keys(item)) {
     if (ITEM_FIELDS.has(name)) continue;
     const field = `${at}${name.slice(0, limits.attributeNameLength)}`;
-    if (TIMING_FIELDS.includes(name)) return notYet(name, field);
     return refuse(
       "invalid-request",
       `A message has no field "${name.slice(0, limits.attributeNameLength)}".`,
@@ -210,6 +215,6 @@ function wrong(field: string, what: string): Refused {
   return refuse("invalid-request", `${field} must be ${what}.`, { field });
 }
 
-function notYet(name: string, field: string): Refused {
-  return refuse("invalid-request", `${name} is not yet supported: a message cannot be timed.`, { field });
+function draft(message: Message, isClientId: boolean, timing: AskedTiming | undefined): Draft {
+  return timing === undefined ? { message, isClientId } : { message, isClientId, timing };
 }

@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { limits } from "../limits";
-import { messageId, problem } from "./schemas";
+import { askedInstant, instant, messageId, problem, whole } from "./schemas";
 
 export const publishHeaders = z.object({
   "Idempotency-Key": messageId.optional().meta({
@@ -12,6 +12,13 @@ export const publishHeaders = z.object({
     description: "Messages with one key are delivered one at a time and in order.",
   }),
   "Pennypost-Subject": z.string().max(limits.subjectBytes).optional(),
+  "Pennypost-Delay-Ms": whole(0, limits.maxDelayMs).optional().meta({
+    description: "Deliver it this much later. Until then it can be cancelled or moved by its id.",
+  }),
+  "Pennypost-Deliver-At": askedInstant.optional(),
+  "Pennypost-Ttl-Ms": whole(limits.minTtlMs, limits.maxTtlMs).optional().meta({
+    description: "Nobody is handed it later than this after it was published, or was due.",
+  }),
   "Pennypost-Attr-{name}": z.string().optional().meta({ description: "An attribute of the message." }),
   Prefer: z
     .string()
@@ -33,6 +40,9 @@ const item = z
     }),
     dataBase64: z.string().optional().meta({ description: "In place of `data`, for any bytes." }),
     attributes: z.record(z.string(), z.string()).optional(),
+    delayMs: whole(0, limits.maxDelayMs).optional(),
+    deliverAt: askedInstant.optional(),
+    ttlMs: whole(limits.minTtlMs, limits.maxTtlMs).optional(),
   })
   .meta({ id: "MessageToPublish" });
 
@@ -66,6 +76,10 @@ const stored = z
           .string()
           .optional()
           .meta({ description: "Of a duplicate: the path of the first publish and its timeline." }),
+        scheduledFor: instant
+          .optional()
+          .meta({ description: "In place of an offset: when it is due to take one." }),
+        cancelled: z.literal(true).optional().meta({ description: "Its first publish was cancelled." }),
         error: problem.optional(),
       }),
     ),

@@ -29,6 +29,7 @@ import {
   refuseTogether,
 } from "./publish";
 import type { Draft } from "./publish-items";
+import { asksForDelay } from "./timing";
 
 /** The items of a publish, in the order they were sent, and how they are to be published. */
 export type Publish = Readonly<{ items: readonly Result<Draft>[]; atomic: boolean; wait: boolean }>;
@@ -59,10 +60,11 @@ export async function publishItems(
   return outcomes;
 }
 
-async function toEntry({ message, isClientId }: Draft, index: number): Promise<Entry> {
-  if (!isClientId) return { index, message };
-  const digest = await sha256(fingerprintBytes(message));
-  return { index, message, fingerprint: toBase64(new Uint8Array(digest)) };
+async function toEntry({ message, isClientId, timing }: Draft, index: number): Promise<Entry> {
+  const mustStore = asksForDelay(timing);
+  if (!isClientId) return { index, message, mustStore };
+  const digest = await sha256(fingerprintBytes(message, timing));
+  return { index, message, mustStore, fingerprint: toBase64(new Uint8Array(digest)) };
 }
 
 async function write(

@@ -4,13 +4,23 @@
 import { type BrokerError, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Message } from "../message";
-import { packRecordBatch, packRecords, partitionOf, type RecordBatch, recordSpans } from "../record-batch";
-import type { BatchAnswer } from "../topic-calls";
+import {
+  packRecordBatch,
+  packRecords,
+  partitionOf,
+  type RecordBatch,
+  recordSpans,
+  type ScheduledItem,
+} from "../record-batch";
+import type { AppendException, BatchAnswer } from "../topic-calls";
 import { problemOf } from "./problem";
 import type { Draft } from "./publish-items";
 
-/** A message on its way: its place in the request, and its fingerprint when the publisher chose its id. */
-export type Entry = Readonly<{ index: number; message: Message; fingerprint?: string }>;
+/**
+ * A message on its way: its place in the request, and its fingerprint when the publisher chose its id. `mustStore`: it
+ * may not be answered before its topic has it.
+ */
+export type Entry = Readonly<{ index: number; message: Message; mustStore?: boolean; fingerprint?: string }>;
 
 /** A record batch, and the place in the request of each of its messages. */
 export type Bound = Readonly<{ batch: RecordBatch; indexes: readonly number[] }>;
@@ -19,6 +29,10 @@ export type Bound = Readonly<{ batch: RecordBatch; indexes: readonly number[] }>
 export type Outcome = Readonly<
   | { status: "accepted" }
   | { status: "stored"; partition: number; offset: number; duplicate: boolean }
+  /** Stored, without an offset until then. */
+  | { status: "scheduled"; partition: number; scheduledFor: number; duplicate: boolean }
+  /** It met its first publish, which was cancelled. */
+  | { status: "cancelled"; partition: number; duplicate: true; cancelled: true }
   | { status: "refused"; error: BrokerError }
 >;
 export type Outcomes = Map<number, Outcome>;
@@ -45,15 +59,23 @@ export function bind(
       fingerprint === undefined ? [] : [{ index, id, fingerprint }],
     );
     const records = packRecords(bound.map(({ message }) => message));
-    return { batch: { ...head, clientIds, records }, indexes: bound.map(({ index }) => index) };
+    const batch = { ...head, clientIds, ...delayedAmong(bound), records };
+    return { batch, indexes: bound.map(({ index }) => index) };
   });
 }
 
-/** Whether the messages may be answered before their topic has them: no order is promised, and they fit. */
+function delayedAmong(bound: readonly Entry[]): { scheduled?: readonly ScheduledItem[] } {
+  const scheduled = bound.flatMap(({ message: { id, deliverAt } }, index) =>
+    deliverAt === undefined ? [] : [{ index, id, deliverAt }],
+  );
+  return scheduled.length > 0 ? { scheduled } : {};
+}
+
+/** Whether the messages may be answered before their topic has them: no order and no instant is promised, and they fit. */
 export function mayAccept(bounds: readonly Bound[], entries: readonly Entry[]): boolean {
   return (
     bounds.every(({ batch }) => batch.records.byteLength <= limits.acceptedRecordsBytes) &&
-    entries.every(({ message }) => message.orderingKey === undefined)
+    entries.every(({ message, mustStore }) => message.orderingKey === undefined && !mustStore)
   );
 }
 
@@ -74,14 +96,19 @@ export function cutToRows(bound: Bound, newId: () => string): readonly Bound[] {
     let end = first + 1;
     while (end < spans.length && (spans[end]?.end ?? 0) - start <= limits.rowBytes) end += 1;
     const records = batch.records.slice(start, spans[end - 1]?.end);
-    const clientIds = batch.clientIds
-      .filter(({ index }) => index >= first && index < end)
-      .map((clientId) => ({ ...clientId, index: clientId.index - first }));
-    const cut = { ...batch, batchId: newId(), count: end - first, clientIds, records };
+    const clientIds = between(batch.clientIds, first, end);
+    const scheduled = batch.scheduled && { scheduled: between(batch.scheduled, first, end) };
+    const cut = { ...batch, batchId: newId(), count: end - first, clientIds, ...scheduled, records };
     cuts.push({ batch: cut, indexes: indexes.slice(first, end) });
     first = end;
   }
   return cuts;
+}
+
+function between<T extends { index: number }>(items: readonly T[], first: number, end: number): readonly T[] {
+  return items
+    .filter(({ index }) => index >= first && index < end)
+    .map((item) => ({ ...item, index: item.index - first }));
 }
 
 /** Notes what the topic answered: what is no exception took the next offset. */
@@ -90,15 +117,20 @@ export function noteStored(outcomes: Outcomes, { batch, indexes }: Bound, answer
   let next = answer.firstOffset;
   indexes.forEach((index, place) => {
     const exception = exceptions.get(place);
-    if (exception && "error" in exception) {
-      outcomes.set(index, { status: "refused", error: exception.error });
-      return;
-    }
-    const offset = exception ? exception.duplicateOf : next++;
-    const duplicate = exception !== undefined;
     const partition = exception?.partition ?? batch.partition;
-    outcomes.set(index, { status: "stored", partition, offset, duplicate });
+    if (exception) outcomes.set(index, exceptional(exception, partition));
+    else outcomes.set(index, { status: "stored", partition, offset: next++, duplicate: false });
   });
+}
+
+function exceptional(exception: AppendException, partition: number): Outcome {
+  if ("error" in exception) return { status: "refused", error: exception.error };
+  if ("cancelled" in exception) return { status: "cancelled", partition, duplicate: true, cancelled: true };
+  if ("scheduledFor" in exception) {
+    const { scheduledFor, duplicate = false } = exception;
+    return { status: "scheduled", partition, scheduledFor, duplicate };
+  }
+  return { status: "stored", partition, offset: exception.duplicateOf, duplicate: true };
 }
 
 /** Notes that a whole record batch was accepted, or refused with `error`. */
@@ -119,6 +151,8 @@ export function refuseTogether(items: readonly Result<Draft>[]): Outcomes | unde
 
 // ── the answer ───────────────────────────────────────────────────────────────────────────────────────
 
+/** How a message is found again: at its place, or by its id while it has none. */
+export type FoundAt = Readonly<{ partition: number } & ({ offset: number } | { id: string })>;
 export type ItemResult = Readonly<Record<string, unknown>>;
 
 /**
@@ -128,25 +162,30 @@ export type ItemResult = Readonly<Record<string, unknown>>;
 export function itemResults(
   items: readonly Result<Draft>[],
   outcomes: ReadonlyMap<number, Outcome>,
-  timelineOf?: (place: Readonly<{ partition: number; offset: number }>) => string,
+  timelineOf?: (first: FoundAt) => string,
 ): readonly ItemResult[] {
   return items.map((item, index) => {
     const outcome = outcomes.get(index);
     const id = item.ok ? { id: item.value.message.id } : {};
     if (!outcome || outcome.status === "accepted") return id;
     if (outcome.status === "refused") return { ...id, error: problemOf(outcome.error) };
-    const { partition, offset, duplicate } = outcome;
-    const link = duplicate && timelineOf ? { timeline: timelineOf({ partition, offset }) } : {};
-    return { ...id, partition, offset, duplicate, ...link };
+    const { status: _, ...place } = outcome;
+    if (!place.duplicate || !timelineOf || !item.ok) return { ...id, ...place };
+    const { partition } = place;
+    const first =
+      "offset" in place ? { partition, offset: place.offset } : { partition, ...item.value.message };
+    return { ...id, ...place, timeline: timelineOf(first) };
   });
 }
 
-/** What a request came to: the best that one of its messages came to. */
-export function statusOf(outcomes: ReadonlyMap<number, Outcome>): Outcome["status"] {
-  const statuses = [...outcomes.values()].map(({ status }) => status);
-  if (statuses.includes("stored")) return "stored";
-  return statuses.includes("accepted") ? "accepted" : "refused";
+/** What a request came to: the best that one of its messages came to. What waits for its instant is stored. */
+export function statusOf(outcomes: ReadonlyMap<number, Outcome>): "accepted" | "stored" | "refused" {
+  const statuses = new Set([...outcomes.values()].map(({ status }) => status));
+  if (STORED.some((status) => statuses.has(status))) return "stored";
+  return statuses.has("accepted") ? "accepted" : "refused";
 }
+
+const STORED = ["stored", "scheduled", "cancelled"] as const;
 
 /**
  * The refusal of a request of which every message was refused. One reason shared by all, like a broker that is

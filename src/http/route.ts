@@ -6,7 +6,7 @@ import type { Result } from "../errors";
 import type { Broker } from "./broker";
 import type { Principal, Verb } from "./scope";
 
-export type Method = "get" | "put" | "post" | "delete";
+export type Method = "get" | "put" | "post" | "patch" | "delete";
 
 /** Nobody is asked for a token, any token will do, or one with one of these verbs on the name in the path. */
 export type Access = "public" | "any-token" | readonly Verb[];

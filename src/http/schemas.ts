@@ -46,6 +46,12 @@ export const instant = whole(0, Number.MAX_SAFE_INTEGER).meta({
   example: 1_790_000_000_000,
 });
 
+/** An instant as a publisher may say it. */
+export const askedInstant = z.union([instant, z.iso.datetime({ offset: true })]).meta({
+  description: "Epoch milliseconds, or ISO 8601 with its offset.",
+  example: "2027-03-01T09:00:00+01:00",
+});
+
 /** A whole number in a query. */
 export function queryNumber(min: number, max: number) {
   return z
@@ -154,4 +160,10 @@ export const messageFields = {
   headers: z.record(z.string(), z.string()).optional().meta({ description: "Headers that the topic kept." }),
   traceparent: z.string().optional(),
   publishedAt: instant,
+  deliverAt: instant
+    .optional()
+    .meta({ description: "When it was due, if it was delayed: epoch milliseconds." }),
+  expiresAt: instant
+    .optional()
+    .meta({ description: "Nobody is handed it from then on: epoch milliseconds." }),
 };

@@ -10,6 +10,7 @@ import type { Whereabouts } from "../timeline-calls";
 import type { Broker } from "./broker";
 import type { PathParams, TopicPlace } from "./place-routes";
 import { problemOf } from "./problem";
+import type { FoundAt } from "./publish";
 import { type Route, reply, route } from "./route";
 import {
   instant,
@@ -97,9 +98,12 @@ const onItsWay = z
 
 const timeline = z
   .object({
-    state: z.enum(["stored", "expired", "rejected"]).meta({
-      description: "expired: retention removed the message. rejected: it was refused after a 202.",
+    state: z.enum(["stored", "expired", "rejected", "scheduled", "cancelled"]).meta({
+      description:
+        "expired: retention removed the message. rejected: it was refused after a 202. scheduled: it is delayed, " +
+        "and has no offset yet. cancelled: before it had one.",
     }),
+    scheduledFor: instant.optional(),
     partition: z.int().optional(),
     offset: z.int().optional(),
     storedAt: instant.optional(),
@@ -111,8 +115,10 @@ const timeline = z
   .meta({ id: "Timeline" });
 
 /** The path of a message's timeline: what a duplicate's publisher is shown. */
-export function timelinePath({ kind, name }: TopicEntry, at: { partition: number; offset: number }): string {
-  return `/v1/${kind === "queue" ? "queues" : "topics"}/${name}/messages/${placeText(at)}`;
+export function timelinePath({ kind, name }: TopicEntry, at: FoundAt): string {
+  const messages = `/v1/${kind === "queue" ? "queues" : "topics"}/${name}/messages`;
+  if ("offset" in at) return `${messages}/${placeText(at)}`;
+  return `${messages}/${encodeURIComponent(at.id)}?partition=${at.partition}`;
 }
 
 export function timelineRoutes({ base, tag, params, findTopic }: TopicPlace): readonly Route[] {
@@ -152,8 +158,10 @@ async function readersOf(broker: Broker, topic: TopicEntry, query: Query): Promi
   return ok({ entries, next: entries.length === query.limit ? (entries.at(-1)?.name ?? null) : null });
 }
 
-async function show(broker: Broker, { place, run, rejections }: Located, readers: Readers, query: Query) {
-  const [message] = run ? unpackRecords(run.records) : [];
+async function show(broker: Broker, located: Located, readers: Readers, query: Query) {
+  const { place, run, delayed, rejections } = located;
+  const record = run?.records ?? (delayed && "record" in delayed ? delayed.record : undefined);
+  const [message] = record ? unpackRecords(record) : [];
   const { orderingKey } = message ?? {};
   const subscriptions =
     place === undefined
@@ -163,8 +171,10 @@ async function show(broker: Broker, { place, run, rejections }: Located, readers
           ...(orderingKey !== undefined && { orderingKey }),
         });
   return {
-    state: place === undefined ? "rejected" : message ? "stored" : "expired",
+    state: stateOf(located),
     ...place,
+    ...(delayed && { partition: delayed.partition }),
+    ...(delayed && "record" in delayed && { scheduledFor: delayed.scheduledFor }),
     ...(run && { storedAt: run.storedAt }),
     ...(message && query.body === "true" && { message: messageJson(message) }),
     subscriptions,
@@ -173,4 +183,10 @@ async function show(broker: Broker, { place, run, rejections }: Located, readers
       ...{ partition, rejectedAt, error: problemOf(error) },
     })),
   };
+}
+
+function stateOf({ place, run, delayed }: Located): string {
+  if (place) return run ? "stored" : "expired";
+  if (delayed) return "record" in delayed ? "scheduled" : "cancelled";
+  return "rejected";
 }

@@ -19,9 +19,11 @@ export type Sought = Readonly<
 >;
 export type Rejected = Readonly<{ partition: number; rejection: Rejection }>;
 export type Located = Readonly<{
-  /** Absent when only rejections are known of the id. */
+  /** Absent when it has none, or only rejections are known of the id. */
   place?: Place;
   run?: NonNullable<Finding["place"]>["run"];
+  /** In the place of a place: it is delayed, or was cancelled while it was. */
+  delayed?: NonNullable<Finding["delayed"]> & Readonly<{ partition: number }>;
   rejections: readonly Rejected[];
 }>;
 type Asked = Readonly<{ partition: number; finding: Finding }>;
@@ -44,7 +46,8 @@ export async function locate(broker: Broker, topic: TopicEntry, sought: Sought):
   // Where the id itself leads comes first: ids that clients choose are there, unless they have an ordering key.
   await ask(home);
   const others = [...Array(topic.partitions).keys()].filter((at) => at !== home);
-  if (partition === undefined && !asked[0]?.finding.place) await inParallel(others, ask);
+  const { place, delayed } = asked[0]?.finding ?? {};
+  if (partition === undefined && !place && !delayed) await inParallel(others, ask);
   return refusals[0] ?? conclude(id, asked);
 }
 
@@ -67,6 +70,10 @@ function conclude(id: string, asked: readonly Asked[]): Result<Located> {
     const { offset, run } = found.finding.place;
     return ok({ place: { partition: found.partition, offset }, ...(run && { run }), rejections });
   }
+  const [delayed] = asked.flatMap(({ partition, finding }) =>
+    finding.delayed ? [{ ...finding.delayed, partition }] : [],
+  );
+  if (delayed) return ok({ delayed, rejections });
   if (rejections.length > 0) return ok({ rejections });
   return refuse("message-not-found", `No message "${id}" was found. ${howFar(asked)}`);
 }

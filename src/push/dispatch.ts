@@ -19,6 +19,8 @@ import * as plans from "./dispatch-plan";
 import { importSecrets } from "./signature";
 import { type Endpoint, sendWebhook, type Wire } from "./webhook";
 
+const EXPIRED = "the message has expired";
+
 /** What a dispatch needs of the world. */
 export type Dispatching = Wire &
   Readonly<{
@@ -90,6 +92,7 @@ async function sendAll(run: Run): Promise<void> {
   const flights = new Set<Promise<void>>();
   for (;;) {
     while (flights.size < limits.dispatchConnections && mayStart(run)) {
+      giveBackExpired(run);
       const { parcel, plan } = plans.takeParcel(run.plan, run.push.batchMaxMessages);
       if (parcel.length === 0) break;
       run.plan = plan;
@@ -165,6 +168,9 @@ async function carry(run: Run, endpoint: Endpoint, parcel: readonly Item[]): Pro
     if (held === undefined) run.stopped ??= "the ledger is away";
     return giveBack(run, parcel, limits.ledgerAwayMs, "its claim in the ledger could not be held");
   }
+  // The ledger took its time: the parcel goes back, and what of it has not expired is handed out again.
+  const isLate = claims !== undefined && expiredAmong(run, parcel).length > 0;
+  if (isLate) return giveBack(run, parcel, limits.expiredAgainMs, EXPIRED);
   const answer = await sendWebhook(deps, endpoint, parcel, claims?.claimsOf(parcel));
   // Before the outcomes, which give back what is behind a failure in its lane: acknowledged, it settles unsent then.
   const acknowledged = parcel.filter((item) => plans.isAcknowledged(item, answer));
@@ -175,6 +181,17 @@ async function carry(run: Run, endpoint: Endpoint, parcel: readonly Item[]): Pro
   run.gone = true;
   run.stopped ??= "the endpoint is gone";
   deps.endpointGone();
+}
+
+/** What has expired is not sent. It goes back to its subscription, which says what becomes of it. */
+function giveBackExpired(run: Run): void {
+  const expired = expiredAmong(run, run.plan.pending);
+  if (expired.length > 0) giveBack(run, expired, limits.expiredAgainMs, EXPIRED);
+}
+
+function expiredAmong({ deps }: Run, items: readonly Item[]): readonly Item[] {
+  const now = deps.runtime.now();
+  return items.filter(({ message: { expiresAt } }) => expiresAt !== undefined && expiresAt <= now);
 }
 
 function giveBack(run: Run, items: readonly Item[], delayMs: number, reason: string): void {

@@ -73,6 +73,8 @@ export class Backlog {
   readonly ready = new TinyQueue<Ready>([], (a, b) => a.at - b.at || a.offset - b.offset);
   readonly dying = new Set<number>();
   readonly leaseOf = new Map<number, Lease>();
+  /** When deliveries in hand expire, as far as their messages were handed out since the last restart. */
+  readonly expiries = new Map<number, number>();
   /** How far the log is known to reach. Saved with every change, so that a restart knows what it has not read. */
   knownHead: number;
   changes: Changes = noChanges();
@@ -152,6 +154,7 @@ export class Backlog {
     const delivery = this.deliveries.get(offset);
     this.leave(offset);
     this.deliveries.delete(offset);
+    this.expiries.delete(offset);
     this.unlease(offset);
     this.changes.deliveries.add(offset);
     this.changes.state = true;
@@ -286,6 +289,13 @@ export class Backlog {
     lanes.takeFollower(lane);
     this.followers -= 1;
     this.changes.lanes.add(lane.key);
+  }
+
+  /** The first follower of a lane has expired, unattempted. */
+  expireFollower(lane: Lane, offset: number): void {
+    this.takeFollower(lane);
+    this.end("expired", offset);
+    this.touch(lane);
   }
 
   /** The first follower of some lane is no longer in the log. */

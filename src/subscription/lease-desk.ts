@@ -50,8 +50,11 @@ export class LeaseDesk {
       await this.parts.parents.ask();
       if (await this.readFirst(wanted.max, reads)) continue;
       if (!this.parts.isLive()) break;
+      const before = backlog.counters.expired + backlog.counters.dead;
       const lease = this.cut(wanted);
       if (lease.deliveries.length > 0) return lease;
+      // What had expired is out of the way: something may come after it.
+      if (backlog.counters.expired + backlog.counters.dead > before) continue;
       const mayRead = reader.isBehind || (ask && reads === 0);
       if (!mayRead || !(await reader.readAhead())) return lease;
     }

@@ -5,7 +5,8 @@
 import type { Backlog, Ready } from "./backlog";
 import { firstLease, type Leased, lease } from "./delivery";
 import type { Lane } from "./lane";
-import type { RecordBuffer } from "./record-buffer";
+import type { BufferedRecord, RecordBuffer } from "./record-buffer";
+import { expireWaiting, isExpired } from "./time-to-live";
 
 export type Cut = Readonly<{
   leaseId: string;
@@ -68,7 +69,9 @@ export function canLease(backlog: Backlog, buffer: RecordBuffer, now: number): b
     backlog.ready.pop();
   }
   for (let offset = backlog.counters.nextOffset; offset < buffer.end; offset++) {
-    const key = buffer.get(offset)?.orderingKey;
+    const held = buffer.get(offset);
+    if (held && isExpired(held, now)) continue;
+    const key = held?.orderingKey;
     if (key === undefined || !backlog.mustFollow(key)) return !backlog.isStalled;
   }
   return false;
@@ -83,6 +86,10 @@ function isStale(backlog: Backlog, { offset, key }: Ready, now: number): boolean
   const delivery = backlog.deliveries.get(head);
   return delivery?.state !== "waiting" || delivery.availableAt > now;
 }
+
+type Taken = "taken" | "expired" | "missing" | "stale";
+/** A message of the log that is not handed out: it follows in its lane, or has expired. */
+type Passed = Readonly<{ offset: number; followsIn?: string }>;
 
 class Cutting {
   private readonly leased: Leased[] = [];
@@ -112,50 +119,61 @@ class Cutting {
   }
 
   /** An entry of the ready queue may be stale: what it stands for is looked up afresh. */
-  private takeOne(offset: number): "taken" | "missing" | "stale" {
+  private takeOne(offset: number): Taken {
     const delivery = this.backlog.deliveries.get(offset);
     if (delivery?.state !== "waiting" || delivery.availableAt > this.cut.now) return "stale";
     const held = this.buffer.get(offset);
+    if (held && isExpired(held, this.cut.now)) {
+      expireWaiting(this.backlog, delivery, this.cut.now);
+      return "expired";
+    }
     if (!held || !this.fits(held.record)) return "missing";
-    this.take(lease(delivery, this.cut.leaseId), held.record);
+    this.take(lease(delivery, this.cut.leaseId), held);
     return "taken";
   }
 
   /** Takes a run of a free lane: what waits first, then followers. */
-  private takeLane(key: string): "taken" | "missing" | "stale" {
+  private takeLane(key: string): Taken {
     const lane = this.backlog.lanes.get(key);
     if (!lane || this.backlog.isHeld(lane) || this.ownLanes.has(key)) return "stale";
-    let taken: "taken" | "missing" | "stale" = "stale";
-    while (!this.full) {
+    let taken: Taken = "stale";
+    // One that has expired and is dying holds the lane until it is buried.
+    while (!this.full && lane.dying === 0) {
       const step = lane.waiting[0] === undefined ? this.takeFollower(lane) : this.takeHead(lane);
       if (step === "taken") taken = "taken";
-      else return taken === "taken" ? "taken" : step;
+      else if (step !== "expired") return taken === "taken" ? "taken" : step;
     }
     return taken;
   }
 
-  private takeHead(lane: Lane): "taken" | "missing" | "stale" {
+  private takeHead(lane: Lane): Taken {
     const offset = lane.waiting[0];
     return offset === undefined ? "stale" : this.takeOne(offset);
   }
 
-  private takeFollower(lane: Lane): "taken" | "missing" | "stale" {
+  private takeFollower(lane: Lane): Taken {
     if (lane.followers === 0) return "stale";
     const offset = lane.known[0];
     const held = offset === undefined ? undefined : this.buffer.get(offset);
+    if (offset !== undefined && held && isExpired(held, this.cut.now)) {
+      this.backlog.expireFollower(lane, offset);
+      this.buffer.forget(offset);
+      return "expired";
+    }
     if (offset === undefined || !held || !this.fits(held.record)) return "missing";
     this.backlog.takeFollower(lane);
-    this.take(firstLease(offset, lane.key, this.cut.leaseId), held.record);
+    this.take(firstLease(offset, lane.key, this.cut.leaseId), held);
     return "taken";
   }
 
   /**
    * Takes from the log. Messages of lanes that are held are passed, and follow; the progress past them is
-   * only made once something beyond is leased, or the read-ahead is full, so that looking costs no write.
+   * only made once something beyond is leased, or the read-ahead is full, so that looking costs no write. Those
+   * that have expired are passed too; progress past them alone is made at once, as they are met only once.
    */
   takeFromLog(): void {
     const { backlog, buffer } = this;
-    const passed: { key: string; offset: number }[] = [];
+    const passed: Passed[] = [];
     const passedKeys = new Set<string>();
     let offset = backlog.counters.nextOffset;
     for (; !this.full && offset < buffer.end && !backlog.isStalled; offset++) {
@@ -163,15 +181,24 @@ class Cutting {
       if (!held) break;
       const { orderingKey, record } = held;
       if (orderingKey !== undefined && (passedKeys.has(orderingKey) || this.mustFollow(orderingKey))) {
-        passed.push({ key: orderingKey, offset });
+        passed.push({ followsIn: orderingKey, offset });
         passedKeys.add(orderingKey);
+        continue;
+      }
+      // Not before: whatever of a lane lies behind its first follower follows, so that a search finds just those.
+      if (isExpired(held, this.cut.now)) {
+        passed.push({ offset });
         continue;
       }
       if (!this.fits(record)) break;
       this.pass(passed, offset + 1);
-      this.take(firstLease(offset, orderingKey, this.cut.leaseId), record);
+      this.take(firstLease(offset, orderingKey, this.cut.leaseId), held);
     }
     if (buffer.isFull && passed.length > 0) this.pass(passed, offset);
+    const firstFollower = passed.find(({ followsIn }) => followsIn !== undefined);
+    const expiredTo = firstFollower?.offset ?? offset;
+    const expired = passed.filter((each) => each.offset < expiredTo);
+    if (expired.length > 0) this.pass(expired, expiredTo);
   }
 
   private mustFollow(key: string): boolean {
@@ -181,9 +208,10 @@ class Cutting {
     return this.backlog.mustFollow(key);
   }
 
-  private pass(passed: { key: string; offset: number }[], nextOffset: number): void {
-    for (const { key, offset } of passed.splice(0)) {
-      this.backlog.follow(key, offset);
+  private pass(passed: Passed[], nextOffset: number): void {
+    for (const { followsIn, offset } of passed.splice(0)) {
+      if (followsIn === undefined) this.backlog.end("expired", offset);
+      else this.backlog.follow(followsIn, offset);
       this.buffer.forget(offset);
     }
     this.backlog.counters.nextOffset = nextOffset;
@@ -196,7 +224,8 @@ class Cutting {
     return false;
   }
 
-  private take(delivery: Leased, record: Uint8Array): void {
+  private take(delivery: Leased, { record, expiresAt }: BufferedRecord): void {
+    if (expiresAt !== undefined) this.backlog.expiries.set(delivery.offset, expiresAt);
     this.leased.push(delivery);
     this.records.push(record);
     this.bytes += record.byteLength;

@@ -4,7 +4,12 @@
 import { recordSpans, unpackRecord } from "../record-batch";
 import type { LogRun } from "../topic-calls";
 
-export type BufferedRecord = Readonly<{ record: Uint8Array; storedAt: number; orderingKey?: string }>;
+export type BufferedRecord = Readonly<{
+  record: Uint8Array;
+  storedAt: number;
+  orderingKey?: string;
+  expiresAt?: number;
+}>;
 
 export class RecordBuffer {
   /** The log is held without a gap from the next offset up to here. */
@@ -66,12 +71,13 @@ export class RecordBuffer {
   }
 
   private put(offset: number, run: LogRun, span: { start: number; end: number }): void {
-    const { orderingKey } = unpackRecord(run.records, span);
+    const { orderingKey, expiresAt } = unpackRecord(run.records, span);
     const record = run.records.subarray(span.start, span.end);
     this.records.set(offset, {
       record,
       storedAt: run.storedAt,
       ...(orderingKey !== undefined && { orderingKey }),
+      ...(expiresAt !== undefined && { expiresAt }),
     });
     this.bytes += record.byteLength;
   }

@@ -23,6 +23,7 @@ import {
   mayAck,
   release,
 } from "./delivery";
+import { dieIfTooLate } from "./time-to-live";
 
 /** The instant and the chance of one change. `jitter` answers a fresh number in [0, 1) each time. */
 export type Moment = Readonly<{ now: number; jitter: () => number }>;
@@ -200,7 +201,11 @@ function fail(
   { now, jitter }: Moment,
 ): SettleStatus {
   giveBackAfter(backlog, delivery, now);
-  const ended = release(delivery, failure, settings.retry, settings.onExhausted, { now, jitter: jitter() });
+  const released = release(delivery, failure, settings.retry, settings.onExhausted, {
+    now,
+    jitter: jitter(),
+  });
+  const ended = dieIfTooLate(released, backlog.expiries.get(delivery.offset), now);
   backlog.put(ended);
   return ended.state === "dying" ? "dead" : "released";
 }

@@ -1,16 +1,18 @@
-// How a record batch becomes part of the log: what is new takes the next offsets, what was seen before gets
-// its first answer, and an id that comes back with other content is refused. Pure: the caller looks up what
-// was seen, and stores what comes back.
+// How a record batch becomes part of the log: what is new takes the next offsets, or waits until it is due; what was
+// seen before gets its first answer, and an id that comes back with other content is refused. Pure: the caller looks
+// up what was seen, and stores what comes back.
 
 import { type BrokerError, refuse } from "../errors";
+import { limits } from "../limits";
 import { joinBytes, type RecordBatch, recordSpans } from "../record-batch";
-import type { AppendException, BatchAnswer } from "../topic-calls";
+import type { AppendException, BatchAnswer, Standing } from "../topic-calls";
+import type { NewDelayed } from "./delayed";
 
 /**
- * Where a client's id was first stored, and the fingerprint of what it named then. `partition` when that is another:
- * the one its key was in before a raise.
+ * What became of an id, and the fingerprint of what it named first: empty when the broker made the id. `partition` when
+ * that is another: the one its key was in before a raise.
  */
-export type SeenId = Readonly<{ id: string; offset: number; fingerprint: string; partition?: number }>;
+export type SeenId = Standing & Readonly<{ id: string; fingerprint: string; partition?: number }>;
 
 export type Rejected = Readonly<{ messageId: string; error: BrokerError }>;
 
@@ -21,21 +23,25 @@ export type Appended = Readonly<{
   records: Uint8Array;
   newCount: number;
   newIds: readonly SeenId[];
+  /** Its messages that are to wait until they are due. */
+  delayed: readonly NewDelayed[];
   rejected: readonly Rejected[];
 }>;
 
 /**
  * Decides one record batch. `seen` holds every client id of the batch that the topic knows, those of earlier
- * batches of the same call included. With `atomic`, one refused item refuses all.
+ * batches of the same call included. With `atomic`, one refused item refuses all. `room` is how many more messages
+ * may be delayed.
  */
 export function appendBatch(
   batch: RecordBatch,
   seen: ReadonlyMap<string, SeenId>,
   firstOffset: number,
   atomic: boolean,
+  room: number,
 ): Appended {
-  if (batch.clientIds.length === 0) return allNew(batch, firstOffset);
-  const verdict = judgeIds(batch, seen, firstOffset);
+  if (batch.clientIds.length === 0 && batch.scheduled === undefined) return allNew(batch, firstOffset);
+  const verdict = judge(batch, seen, firstOffset, room);
   const refusedAny = verdict.rejected.length > 0;
   if (atomic && refusedAny) return noneNew(batch, verdict.rejected, verdict.exceptions, firstOffset);
   return {
@@ -43,28 +49,63 @@ export function appendBatch(
     records: verdict.exceptions.length === 0 ? batch.records : withoutExceptions(batch, verdict.exceptions),
     newCount: batch.count - verdict.exceptions.length,
     newIds: verdict.newIds,
+    delayed: verdict.delayed,
     rejected: verdict.rejected,
   };
 }
 
-function judgeIds(batch: RecordBatch, seen: ReadonlyMap<string, SeenId>, firstOffset: number) {
+function judge(batch: RecordBatch, seen: ReadonlyMap<string, SeenId>, firstOffset: number, room: number) {
   const exceptions: AppendException[] = [];
   const newIds = new Map<string, SeenId>();
+  const delayed: NewDelayed[] = [];
   const rejected: Rejected[] = [];
-  for (const { index, id, fingerprint } of batch.clientIds) {
-    const first = seen.get(id) ?? newIds.get(id);
-    if (first === undefined) {
-      newIds.set(id, { id, fingerprint, offset: firstOffset + index - exceptions.length });
-    } else if (first.fingerprint === fingerprint) {
-      const elsewhere = first.partition === undefined ? {} : { partition: first.partition };
-      exceptions.push({ index, duplicateOf: first.offset, ...elsewhere });
-    } else {
-      const error = idReused(id);
+  const spans = batch.scheduled === undefined ? [] : recordSpans(batch.records);
+  for (const { index, id, fingerprint, deliverAt } of namedItems(batch)) {
+    const first = fingerprint === undefined ? undefined : (seen.get(id) ?? newIds.get(id));
+    const isFull = deliverAt !== undefined && delayed.length >= room;
+    if (first !== undefined && first.fingerprint === fingerprint) {
+      exceptions.push({ index, ...repeated(first) });
+    } else if (first !== undefined || isFull) {
+      const error = first === undefined ? tooManyDelayed() : idReused(id);
       exceptions.push({ index, error });
       rejected.push({ messageId: id, error });
+    } else if (deliverAt === undefined) {
+      newIds.set(id, {
+        id,
+        fingerprint: fingerprint ?? "",
+        offset: firstOffset + index - exceptions.length,
+      });
+    } else {
+      exceptions.push({ index, scheduledFor: deliverAt });
+      const { start, end } = spans[index] ?? { start: 0, end: 0 };
+      delayed.push({
+        id,
+        deliverAt,
+        fingerprint: fingerprint ?? "",
+        record: batch.records.slice(start, end),
+      });
+      newIds.set(id, { id, fingerprint: fingerprint ?? "", scheduledFor: deliverAt });
     }
   }
-  return { exceptions, newIds: [...newIds.values()], rejected };
+  return { exceptions, newIds: [...newIds.values()], delayed, rejected };
+}
+
+type Named = Readonly<{ index: number; id: string; fingerprint?: string; deliverAt?: number }>;
+
+/** The items that are not simply new: with an id of the client's, or delayed, or both. In their order. */
+function namedItems({ clientIds, scheduled }: RecordBatch): readonly Named[] {
+  if (scheduled === undefined) return clientIds;
+  const named = new Map<number, Named>(clientIds.map((each) => [each.index, each]));
+  for (const each of scheduled) named.set(each.index, { ...named.get(each.index), ...each });
+  return [...named.values()].sort((a, b) => a.index - b.index);
+}
+
+/** What a message that met its first publish is answered. */
+function repeated(first: SeenId) {
+  const elsewhere = first.partition === undefined ? {} : { partition: first.partition };
+  if ("offset" in first) return { duplicateOf: first.offset, ...elsewhere };
+  if ("cancelled" in first) return { cancelled: true as const, ...elsewhere };
+  return { scheduledFor: first.scheduledFor, duplicate: true as const, ...elsewhere };
 }
 
 function allNew(batch: RecordBatch, firstOffset: number): Appended {
@@ -73,6 +114,7 @@ function allNew(batch: RecordBatch, firstOffset: number): Appended {
     records: batch.records,
     newCount: batch.count,
     newIds: [],
+    delayed: [],
     rejected: [],
   };
 }
@@ -91,6 +133,7 @@ function noneNew(
     records: new Uint8Array(),
     newCount: 0,
     newIds: [],
+    delayed: [],
     rejected,
   };
 }
@@ -112,6 +155,17 @@ function withoutExceptions(batch: RecordBatch, exceptions: readonly AppendExcept
 function idReused(id: string): BrokerError {
   return refuse("id-reused", `The id '${id}' was published before with other content.`, { field: "id" })
     .error;
+}
+
+function tooManyDelayed(): BrokerError {
+  return refuse(
+    "too-many-delayed",
+    `A partition delays at most ${limits.delayedMessages} messages at a time.`,
+    {
+      field: "deliverAt",
+      limit: limits.delayedMessages,
+    },
+  ).error;
 }
 
 /** The records of a row from `from` on: what a read that starts inside a row gets. */

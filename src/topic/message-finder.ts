@@ -4,10 +4,10 @@
 import { limits } from "../limits";
 import { recordSpans, unpackRecord } from "../record-batch";
 import type { FindCall, Finding, LogRun } from "../topic-calls";
-import { trimRun } from "./log";
+import { type SeenId, trimRun } from "./log";
 import type { TopicLog } from "./topic-log";
 
-export type Found = Pick<Finding, "place" | "searched">;
+export type Found = Pick<Finding, "place" | "delayed" | "searched">;
 
 /** A UUIDv7 (RFC 9562): 48 bits of epoch milliseconds come first. */
 const UUID_V7 = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -15,11 +15,19 @@ const UUID_V7 = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 /** The message of a place or an id, as far as one call finds it. */
 export function findMessage(log: TopicLog, call: FindCall): Found {
   if ("offset" in call) return placeAt(log, call.offset);
-  // A message that is delayed is not in the log yet: whoever keeps those is asked here, before the log.
-  const known = call.from === undefined ? log.offsetOfId(call.id) : undefined;
-  if (known !== undefined) return placeAt(log, known);
+  const known = call.from === undefined ? log.seen([call.id]).get(call.id) : undefined;
+  if (known) return foundBy(log, known);
   const from = call.from ?? firstOffsetFor(log, call.id);
   return from === undefined ? {} : searchLog(log, call.id, from);
+}
+
+/** A message that is delayed is not in the log yet. */
+function foundBy(log: TopicLog, seen: SeenId): Found {
+  if ("offset" in seen) return placeAt(log, seen.offset);
+  if ("cancelled" in seen) return { delayed: { cancelled: true } };
+  const { scheduledFor } = seen;
+  const record = log.delays.recordOf(seen.id);
+  return record ? { delayed: { scheduledFor, record } } : {};
 }
 
 function placeAt(log: TopicLog, offset: number): Found {

@@ -5,6 +5,9 @@ import type { BatchAnswer } from "../topic-calls";
 import type { SeenId } from "./log";
 import type { Segment } from "./retention";
 
+/** In place of an offset. */
+const CANCELLED = "cancelled";
+
 export class PublishKeyStore {
   constructor(private readonly sql: SqlStorage) {}
 
@@ -15,11 +18,9 @@ export class PublishKeyStore {
   seenIds({ number }: Segment, ids: readonly string[]): SeenId[] {
     return this.find(number, ids.map(idKey)).map(({ key, answer }) => {
       const split = answer.indexOf(" ");
-      return {
-        id: key.slice(2),
-        offset: Number(answer.slice(0, split)),
-        fingerprint: answer.slice(split + 1),
-      };
+      const place = answer.slice(0, split);
+      const known = { id: key.slice(2), fingerprint: answer.slice(split + 1) };
+      return place === CANCELLED ? { ...known, cancelled: true } : { ...known, offset: Number(place) };
     });
   }
 
@@ -31,9 +32,14 @@ export class PublishKeyStore {
     );
   }
 
+  /** Those that wait have no key yet: they are known by their own row, however long that is. */
   insertIds({ number }: Segment, ids: readonly SeenId[]): void {
-    if (ids.length === 0) return;
-    const rows = ids.map(({ id, offset, fingerprint }) => [idKey(id), `${offset} ${fingerprint}`]);
+    const rows = ids.flatMap((seen) => {
+      if ("scheduledFor" in seen) return [];
+      const place = "offset" in seen ? seen.offset : CANCELLED;
+      return [[idKey(seen.id), `${place} ${seen.fingerprint}`]];
+    });
+    if (rows.length === 0) return;
     this.sql.exec(
       `INSERT INTO keys_${number} SELECT value->>0, value->>1 FROM json_each(?1)`,
       JSON.stringify(rows),

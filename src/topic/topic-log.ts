@@ -15,6 +15,8 @@ import type {
   LogRun,
   ReadAnswer,
 } from "../topic-calls";
+import type { Delayed } from "./delayed";
+import { Delays } from "./delays";
 import { type Appended, appendBatch, type SeenId, trimRun } from "./log";
 import {
   type Dated,
@@ -28,6 +30,7 @@ import {
 import type { TopicStore } from "./topic-store";
 
 export class TopicLog {
+  readonly delays: Delays;
   head = 0;
   private segments: Segment[];
   private lastStoredAt = 0;
@@ -42,6 +45,7 @@ export class TopicLog {
     private readonly store: TopicStore,
     private readonly retention: Retention,
   ) {
+    this.delays = new Delays(store.delayed);
     this.segments = store.segments();
     const newest = this.of("batches").at(-1);
     if (newest === undefined) return;
@@ -80,6 +84,7 @@ export class TopicLog {
     const seen = new Map([...(knownAbove ?? []).map((known) => [known.id, known] as const), ...here]);
     const added: Appended[] = [];
     let head = this.head;
+    let { room } = this.delays;
     for (const batch of batches) {
       if (answered.has(batch.batchId)) continue;
       const moved = movedTo?.(batch);
@@ -87,7 +92,8 @@ export class TopicLog {
         answered.set(batch.batchId, notTaken(batch, moved, head));
         continue;
       }
-      const appended = appendBatch(batch, seen, head, atomic);
+      const appended = appendBatch(batch, seen, head, atomic, room);
+      room -= appended.delayed.length;
       for (const id of appended.newIds) seen.set(id.id, id);
       answered.set(batch.batchId, appended.answer);
       added.push(appended);
@@ -113,21 +119,44 @@ export class TopicLog {
     if (added.length === 0) return undefined;
     const storedAt = Math.max(now, this.lastStoredAt);
     const keys = this.segmentFor("keys", storedAt);
-    for (const { answer, newIds, rejected } of added) {
+    for (const { answer, newIds, delayed, rejected } of added) {
       this.store.keys.insertAnswer(keys, answer);
       this.store.keys.insertIds(keys, newIds);
+      this.delays.add(delayed);
       for (const { messageId, error } of keepRejections ? rejected : []) {
         this.store.insertRejection(messageId, now, JSON.stringify(error), limits.rejectionsKept);
       }
     }
     if (head === this.head) return undefined;
-    const run = { firstOffset: this.head, storedAt, records: joinBytes(added.map(({ records }) => records)) };
+    return this.writeRow(joinBytes(added.map(({ records }) => records)), head - this.head, storedAt);
+  }
+
+  private writeRow(records: Uint8Array, count: number, storedAt: number): LogRun {
+    const run = { firstOffset: this.head, storedAt, records };
     const segment = this.segmentFor("batches", storedAt);
-    this.logBytes += run.records.byteLength;
-    this.store.insertBatch(segment, run, head - this.head, this.logBytes);
-    this.head = head;
+    this.logBytes += records.byteLength;
+    this.store.insertBatch(segment, run, count, this.logBytes);
+    this.head += count;
     this.lastStoredAt = storedAt;
     return run;
+  }
+
+  /**
+   * Appends delayed messages that are due as one row. Their ids are remembered from now on, like their messages.
+   * Runs inside the caller's transaction.
+   */
+  appendReleased(due: readonly Delayed[], now: number): LogRun {
+    const storedAt = Math.max(now, this.lastStoredAt);
+    this.remember(
+      due.map(({ id, fingerprint }, i) => ({ id, fingerprint, offset: this.head + i })),
+      storedAt,
+    );
+    return this.writeRow(joinBytes(due.map(({ record }) => record)), due.length, storedAt);
+  }
+
+  /** Remembers what became of ids. Runs inside the caller's transaction. */
+  remember(ids: readonly SeenId[], now: number): void {
+    this.store.keys.insertIds(this.segmentFor("keys", Math.max(now, this.lastStoredAt)), ids);
   }
 
   /** Rows from `from` on, the first trimmed to start there: at least one row, then as many as `maxBytes` holds. */
@@ -248,12 +277,6 @@ export class TopicLog {
     return this.head;
   }
 
-  /** Where a client's id was first stored, as long as publish keys are kept. */
-  offsetOfId(id: string): number | undefined {
-    const [seen] = this.of("keys").flatMap((segment) => this.store.keys.seenIds(segment, [id]));
-    return seen?.offset;
-  }
-
   /** Drops ids past their retention, and retires messages past theirs: from now on nobody is shown them. */
   retire(now: number): void {
     this.drop(droppable(this.dated("keys"), "keys", this.retention.retentionMs, now), now);
@@ -338,7 +361,7 @@ export class TopicLog {
   seen(ids: readonly string[]): Map<string, SeenId> {
     if (ids.length === 0) return new Map();
     const found = this.keysNewestFirst().flatMap((segment) => this.store.keys.seenIds(segment, ids));
-    return new Map(found.map((seen) => [seen.id, seen]));
+    return new Map([...found, ...this.delays.seen(ids)].map((seen) => [seen.id, seen]));
   }
 
   private keysNewestFirst(): Segment[] {

@@ -14,6 +14,8 @@ import type {
   AppendCall,
   AttachAnswer,
   BatchAnswer,
+  DelayedPage,
+  DelayedPlace,
   FindCall,
   Finding,
   KeyedOffsets,
@@ -30,6 +32,7 @@ import type {
   TopicProvision,
   TopicStats,
 } from "../topic-calls";
+import { DelayDesk } from "./delay-desk";
 import { LineageDesk } from "./lineage-desk";
 import { findMessage } from "./message-finder";
 import { Notifier } from "./notifier";
@@ -41,6 +44,7 @@ import { type TopicRow, TopicStore } from "./topic-store";
 type Loaded = {
   topic: TopicRow;
   log: TopicLog;
+  delays: DelayDesk;
   notifier: Notifier;
   retention: RetentionDesk;
   lineage: LineageDesk;
@@ -119,6 +123,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
       const beside = { movedTo, ...(above && { knownAbove: above.value }) };
       const { run, answers } = this.write(() => state.log.append(call, this.runtime.now(), beside));
       if (run) this.announce(state, run);
+      else this.arm();
       return ok(answers);
     });
   }
@@ -156,6 +161,32 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   async knows({ ids, child }: { ids: readonly string[]; child: number }): Promise<Result<KnowsAnswer>> {
     const state = this.loaded;
     return state ? state.lineage.knows(ids, child) : this.gone();
+  }
+
+  // ── delayed messages ───────────────────────────────────────────────────────────────────────────────
+
+  async cancel({ id }: { id: string }): Promise<Result<null>> {
+    return this.whenAlive(({ delays }) => this.write(() => delays.cancel(id, this.runtime.now())));
+  }
+
+  async reschedule(call: { id: string; deliverAt: number }): Promise<Result<{ scheduledFor: number }>> {
+    return this.whenAlive(({ delays }) => {
+      const moved = this.write(() => delays.reschedule(call.id, call.deliverAt));
+      this.arm();
+      return moved;
+    });
+  }
+
+  async delayed(call: { after: DelayedPlace | null; limit: number }): Promise<Result<DelayedPage>> {
+    return this.whenAlive(({ log }) => ok(log.delays.page(call.after, call.limit)));
+  }
+
+  /** Gives their offsets to delayed messages that are due: one row of them, so that no call waits long for it. */
+  private release(now: number): void {
+    const state = this.loaded;
+    if (!state?.delays.isDue(now)) return;
+    const run = this.write(() => state.delays.release(now));
+    if (run) this.announce(state, run);
   }
 
   // ── subscriptions ──────────────────────────────────────────────────────────────────────────────────
@@ -231,6 +262,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
         messageBytes: log.bytes,
         subscriptions: notifier.readers.size,
         rejections: this.store.rejectionCount(),
+        scheduled: log.delays.count,
       }),
     );
   }
@@ -247,21 +279,31 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   override async alarm(): Promise<void> {
     this.armedAt = undefined;
-    const state = this.loaded;
-    if (!state) return;
-    this.arm();
-    this.ctx.waitUntil(state.notifier.notifyAgain());
+    const now = this.runtime.now();
+    let notBefore = now;
+    try {
+      for (let rows = 0; rows < limits.releasesPerAlarm; rows++) this.release(now);
+    } catch (fault) {
+      console.error(JSON.stringify({ at: "topic.alarm", fault: String(fault) }));
+      notBefore += limits.notifyAgainMs;
+    }
+    this.arm(notBefore);
+    if (this.loaded) this.ctx.waitUntil(this.loaded.notifier.notifyAgain());
   }
 
   /**
-   * Arms the alarm to tell again whoever is behind, unless it is armed for something sooner. Retention has no
-   * alarm: what is past it is seen out by whichever call comes first, the sweep's poke at the latest.
+   * Arms the alarm to tell again whoever is behind, or for the first delayed message that is due, unless it is armed
+   * for something sooner. Retention has no alarm: what is past it is seen out by whichever call comes first, the
+   * sweep's poke at the latest.
    */
-  private arm(): void {
+  private arm(notBefore = this.runtime.now()): void {
     const state = this.loaded;
-    if (!state?.notifier.isOwed) return;
+    if (!state) return;
     const now = this.runtime.now();
-    const due = now + limits.notifyAgainMs;
+    const owedAt = state.notifier.isOwed ? now + limits.notifyAgainMs : Number.POSITIVE_INFINITY;
+    const releaseAt = state.log.delays.nextDueAt ?? Number.POSITIVE_INFINITY;
+    const due = Math.max(notBefore, Math.min(owedAt, releaseAt));
+    if (due === Number.POSITIVE_INFINITY) return;
     const stillAhead = this.armedAt !== undefined && this.armedAt > now - limits.notifyAgainMs;
     if (stillAhead && (this.armedAt ?? 0) <= due) return;
     this.armedAt = due;
@@ -293,7 +335,7 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
       now: () => this.runtime.now(),
       write: (decide) => this.write(decide),
     });
-    this.loaded = { topic, log, notifier, retention, lineage };
+    this.loaded = { topic, log, delays: new DelayDesk(log), notifier, retention, lineage };
   }
 
   /** Runs `decide` in one transaction; when it throws, nothing was written and memory is read afresh. */
@@ -314,12 +356,13 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     return result;
   }
 
-  /** Answers a call: nobody is shown what is past its retention. */
+  /** Answers a call: nobody is shown what is past its retention, and what is due has its offset before. */
   private whenAlive<T>(answer: (state: Loaded) => Result<T>): Result<T> {
     const state = this.loaded;
     if (!state) return this.gone();
     const telling = state.retention.tidy(this.runtime.now());
     if (telling) this.ctx.waitUntil(telling);
+    this.release(this.runtime.now());
     return this.loaded ? answer(this.loaded) : this.gone();
   }
 

@@ -6,6 +6,7 @@ import { defaultTopicSettings, type TopicSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
 import { fitting } from "../sql/page";
 import type { LogRun, Rejection, TopicProvision } from "../topic-calls";
+import { DelayedStore, SCHEDULED_TABLE } from "./delayed-store";
 import { LINEAGE_TABLES, LineageStore } from "./lineage-store";
 import { PublishKeyStore } from "./publish-key-store";
 import type { Segment, SegmentKind } from "./retention";
@@ -22,6 +23,7 @@ const MIGRATIONS = [
   ],
   ["ALTER TABLE segments ADD COLUMN start_bytes INTEGER", "ALTER TABLE subscriptions ADD COLUMN name TEXT"],
   LINEAGE_TABLES,
+  [SCHEDULED_TABLE],
 ];
 
 export type TopicRow = Omit<TopicProvision, "parent"> & Readonly<{ deleted: boolean }>;
@@ -39,12 +41,14 @@ export type SegmentEnd = Readonly<{ end: number; storedAt: number; logBytes: num
 export class TopicStore {
   readonly keys: PublishKeyStore;
   readonly lineage: LineageStore;
+  readonly delayed: DelayedStore;
   private readonly sql: SqlStorage;
 
   constructor(private readonly storage: DurableObjectStorage) {
     this.sql = storage.sql;
     this.keys = new PublishKeyStore(storage.sql);
     this.lineage = new LineageStore(storage.sql);
+    this.delayed = new DelayedStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
 
@@ -106,6 +110,7 @@ export class TopicStore {
     this.sql.exec("DELETE FROM subscriptions");
     this.sql.exec("DELETE FROM rejections");
     this.lineage.clear();
+    this.sql.exec("DROP TABLE scheduled");
     this.sql.exec("UPDATE topic SET deleted = 1 WHERE id = 1");
   }
 

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { fingerprintBytes } from "../../src/fingerprint";
-import type { Message } from "../../src/message";
+import type { AskedTiming, Message } from "../../src/message";
 
 const utf8 = new TextEncoder();
 const message: Message = {
@@ -46,6 +46,23 @@ describe("fingerprint", () => {
     ["an empty attribute", { attributes: { a: "1", b: "2", c: "" } }],
   ])("another %s makes another fingerprint", (_, more) => {
     expect(hexOf(more)).not.toBe(same);
+  });
+
+  test("the timing asked for is part of it, and each way to ask is another", () => {
+    const timings: AskedTiming[] = [
+      {},
+      { delayMs: 5 },
+      { deliverAt: 5 },
+      { ttlMs: 5 },
+      { delayMs: 5, ttlMs: 5 },
+    ];
+    const prints = timings.map((timing) => Buffer.from(fingerprintBytes(message, timing)).toString("hex"));
+    expect(new Set(prints).size).toBe(timings.length);
+    expect(prints[0]).toBe(same);
+  });
+
+  test("what came of the timing makes no difference: a retry comes later, and asks for the same", () => {
+    expect(hexOf({ deliverAt: 7, expiresAt: 9 })).toBe(same);
   });
 
   test("no two contents share their bytes, however their fields run into each other", () => {

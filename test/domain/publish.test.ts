@@ -93,8 +93,15 @@ describe("one message from headers and a raw body", () => {
     ["Pennypost-Delay-Ms", "delayMs"],
     ["Pennypost-Deliver-At", "deliverAt"],
     ["Pennypost-Ttl-Ms", "ttlMs"],
-  ])("%s is refused by name rather than ignored", (header, field) => {
-    expect(errorOf(raw({ [header]: "1" }))).toMatchObject({ code: "invalid-request", field });
+  ])("%s that cannot be read is refused by name rather than ignored", (header, field) => {
+    expect(errorOf(raw({ [header]: "soon" }))).toMatchObject({ code: "invalid-request", field });
+  });
+
+  test("headers delay the message and let it expire", () => {
+    const draft = value(raw({ "Pennypost-Delay-Ms": "100", "Pennypost-Ttl-Ms": "10" }));
+    expect(draft.message).toMatchObject({ deliverAt: 105, expiresAt: 115 });
+    expect(draft.timing).toEqual({ delayMs: 100, ttlMs: 10 });
+    expect(value(raw({}))).not.toHaveProperty("timing");
   });
 
   test("a message that is larger than the limit is refused with the limit", () => {
@@ -155,7 +162,8 @@ describe("an item of a batch", () => {
     ["attributes that are no object", { data: "", attributes: [] }, "messages[3].attributes"],
     ["an attribute that is no string", { data: "", attributes: { a: 1 } }, "messages[3].attributes"],
     ["an attribute with a bad name", { data: "", attributes: { "a b": "" } }, "messages[3].attributes.a b"],
-    ["a delay", { data: "", delayMs: 5 }, "messages[3].delayMs"],
+    ["a delay of text", { data: "", delayMs: "5" }, "messages[3].delayMs"],
+    ["a delay of two sorts", { data: "", delayMs: 5, deliverAt: 5 }, "messages[3].deliverAt"],
     ["a typo", { dta: "" }, "messages[3].dta"],
   ])("%s is refused, naming the field", (_, fields, field) => {
     expect(errorOf(item(fields))).toMatchObject({ code: "invalid-request", field });

@@ -84,6 +84,21 @@ describe("a batch of before a raise", () => {
     expect(parts.map(({ batch: part }) => movedTo(part, [4]))).toEqual([undefined, undefined]);
   });
 
+  test("takes with each delayed message the instant that it waits for", () => {
+    const [stays, goes] = [keyIn(0, 4), keyIn(2, 4)];
+    const keys = [stays, goes, goes];
+    const whole = batchOf(
+      keys.map((key, index) => ({ id: `m${index}`, key })),
+      0,
+    );
+    const batch = { ...whole, scheduled: [{ index: 2, id: "m2", deliverAt: 9_000 }] };
+    const parts = cutMoved(batch, 4).map(({ batch: part }) => part);
+    expect(parts.map(({ partition, scheduled }) => [partition, scheduled])).toEqual([
+      [0, []],
+      [2, [{ index: 1, id: "m2", deliverAt: 9_000 }]],
+    ]);
+  });
+
   test("cut again after another raise has the parts it had before, cut further", () => {
     const keys = [keyIn(1, 4), keyIn(5, 8), keyIn(2, 8), keyIn(13, 16)];
     const batch = batchOf(

@@ -121,8 +121,13 @@ describe("publishing one message", () => {
       { headers: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`pennypost-attr-a${i}`, "x"])) },
       bad("attributes", limits.attributeCount),
     ],
-    ["a delay", topic, { headers: { "pennypost-delay-ms": "5" } }, bad("delayMs")],
-    ["an expiry", topic, { headers: { "pennypost-ttl-ms": "5" } }, bad("ttlMs")],
+    [
+      "a delay in words",
+      topic,
+      { headers: { "pennypost-delay-ms": "5s" } },
+      bad("delayMs", limits.maxDelayMs),
+    ],
+    ["no time to live", topic, { headers: { "pennypost-ttl-ms": "0" } }, bad("ttlMs", limits.minTtlMs)],
   ])("%s is refused, and nothing is stored", async (_, path, options, expected) => {
     const before = await storedCount();
     await expectProblem(
@@ -212,7 +217,7 @@ describe("publishing a batch", () => {
     const { status, body } = await api.send<Problem & { messages: { error: Problem }[] }>(
       "POST",
       at,
-      batch({ messages: [{ data: 1, id: "a b" }, { data: 1, delayMs: 1 }, 7] }),
+      batch({ messages: [{ data: 1, id: "a b" }, { data: 1, delayMs: -1 }, 7] }),
     );
     expect([status, codeOf(body)]).toEqual([422, "all-refused"]);
     expect(body.messages.map(({ error }) => [codeOf(error), error.field])).toEqual([

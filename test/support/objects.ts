@@ -51,12 +51,16 @@ export function recordBatch(
     const fingerprint = fingerprints[id];
     return fingerprint === undefined ? [] : [{ index, id, fingerprint }];
   });
+  const scheduled = messages.flatMap(({ id, deliverAt }, index) =>
+    deliverAt === undefined ? [] : [{ index, id, deliverAt }],
+  );
   return {
     batchId,
     generation,
     partition: 0,
     count: messages.length,
     clientIds,
+    ...(scheduled.length > 0 && { scheduled }),
     records: packRecords(messages),
   };
 }
