@@ -209,17 +209,18 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     this.armedAt = undefined;
     const state = this.loaded;
     if (!state) return;
-    this.arm();
+    // It rang because somebody was owed a notify; after a restart nobody knows who, until all have answered.
+    this.arm({ doubts: true });
     this.ctx.waitUntil(state.notifier.notifyAgain());
   }
 
   /**
-   * Arms the alarm to tell again whoever is behind, unless it is armed for something sooner. Retention has no
-   * alarm: what is past it is seen out by whichever call comes first, the sweep's poke at the latest.
+   * Arms the alarm to tell again whoever does not know the head, unless it is armed for something sooner. Retention
+   * has no alarm: what is past it is seen out by whichever call comes first, the sweep's poke at the latest.
    */
-  private arm(): void {
+  private arm({ doubts } = { doubts: false }): void {
     const state = this.loaded;
-    if (!state?.notifier.isOwed) return;
+    if (!state?.notifier.isOwed(doubts)) return;
     const now = this.runtime.now();
     const due = now + limits.notifyAgainMs;
     const stillAhead = this.armedAt !== undefined && this.armedAt > now - limits.notifyAgainMs;
