@@ -41,15 +41,15 @@ export class LeaseDesk {
    */
   async lease(wanted: Wanted, ask: boolean): Promise<LeaseAnswer> {
     const { backlog, reader } = this.parts;
-    const again = leasedBy(backlog, wanted.leaseId);
-    if (again.length > 0) return this.leaseAgain(wanted.leaseId);
-    // Asked twice, it must not settle other deliveries that then reach nobody.
-    if (this.handedOut.has(wanted.leaseId)) return this.answer(wanted.leaseId, 0, [], []);
     for (let reads = 0; reads < limits.leaseReads && this.parts.isLive(); reads++) {
       await this.buryDying();
       await this.parts.parents.ask();
       if (await this.readFirst(wanted.max, reads)) continue;
       if (!this.parts.isLive()) break;
+      // After the last await: of a call and its repeat, both of which had to read, the first cuts.
+      if (leasedBy(backlog, wanted.leaseId).length > 0) return this.leaseAgain(wanted.leaseId);
+      // Asked twice, it must not settle other deliveries that then reach nobody.
+      if (this.handedOut.has(wanted.leaseId)) break;
       const before = backlog.counters.expired + backlog.counters.dead;
       const lease = this.cut(wanted);
       if (lease.deliveries.length > 0) return lease;

@@ -19,6 +19,14 @@ export function behind(readers: Iterable<Reader>, head: number): Reader[] {
   return [...readers].filter((reader) => reader.informedTo < head && !reader.notifying);
 }
 
+/**
+ * Whether some reader has not said that it knows the log up to `head`. One that is being told counts: nobody knows yet
+ * whether the notify arrives. With `doubts` those count too of whom a restart forgot whether they were told.
+ */
+export function isOwed(readers: Iterable<Reader>, head: number, doubts: boolean): boolean {
+  return [...readers].some((reader) => reader.informedTo < head || (doubts && !reader.isConfirmed));
+}
+
 /** Those that may be owed one: a restart forgot whether they were told. */
 export function doubtful(readers: Iterable<Reader>): Reader[] {
   return [...readers].filter((reader) => !reader.isConfirmed && !reader.notifying);

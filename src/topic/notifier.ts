@@ -6,7 +6,7 @@ import { limits } from "../limits";
 import { objectName } from "../object-name";
 import type { SubscriptionCalls } from "../subscription-calls";
 import type { LogRun } from "../topic-calls";
-import { behind, doubtful, type Reader, Tail } from "./fanout";
+import { behind, doubtful, isOwed, type Reader, Tail } from "./fanout";
 
 export class Notifier {
   readonly readers = new Map<string, Reader>();
@@ -24,9 +24,9 @@ export class Notifier {
     this.readers.set(generation, reader);
   }
 
-  /** Whether somebody is behind and not being told. */
-  get isOwed(): boolean {
-    return behind(this.readers.values(), this.log.head).length > 0;
+  /** Whether some reader has not said that it knows the head; with `doubts`, or not since a restart. */
+  isOwed(doubts: boolean): boolean {
+    return isOwed(this.readers.values(), this.log.head, doubts);
   }
 
   /** Tells everybody who is behind of a run that was just appended. */
@@ -53,13 +53,17 @@ export class Notifier {
     if (reader.notifying) return;
     reader.notifying = true;
     try {
-      const isOwed = () => reader.informedTo < this.log.head || !reader.isConfirmed;
-      while (isOwed() && this.readers.has(reader.generation)) {
+      const isBehind = () => reader.informedTo < this.log.head || !reader.isConfirmed;
+      while (isBehind() && this.readers.has(reader.generation)) {
         const subscription = this.subscriptions.getByName(objectName(reader.generation, this.partition));
         const isPast = reader.informedTo < this.log.earliest;
         const runs = isPast ? [] : this.tail.from(reader.informedTo);
         const told = await subscription.notify({ head: this.log.head, runs });
-        if (!told.ok) break;
+        // Gone, it needs no word: should it be provisioned yet, it reads by itself.
+        if (!told.ok) {
+          reader.isConfirmed = true;
+          break;
+        }
         reader.informedTo = Math.max(reader.informedTo, told.value.informedTo);
         reader.isConfirmed = true;
       }

@@ -287,20 +287,21 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
       console.error(JSON.stringify({ at: "topic.alarm", fault: String(fault) }));
       notBefore += limits.notifyAgainMs;
     }
-    this.arm(notBefore);
+    // It rang because somebody was owed a notify; after a restart nobody knows who, until all have answered.
+    this.arm({ notBefore, doubts: true });
     if (this.loaded) this.ctx.waitUntil(this.loaded.notifier.notifyAgain());
   }
 
   /**
-   * Arms the alarm to tell again whoever is behind, or for the first delayed message that is due, unless it is armed
-   * for something sooner. Retention has no alarm: what is past it is seen out by whichever call comes first, the
-   * sweep's poke at the latest.
+   * Arms the alarm to tell again whoever does not know the head, or for the first delayed message that is due, unless
+   * it is armed for something sooner. Retention has no alarm: what is past it is seen out by whichever call comes
+   * first, the sweep's poke at the latest.
    */
-  private arm(notBefore = this.runtime.now()): void {
+  private arm({ notBefore = this.runtime.now(), doubts = false } = {}): void {
     const state = this.loaded;
     if (!state) return;
     const now = this.runtime.now();
-    const owedAt = state.notifier.isOwed ? now + limits.notifyAgainMs : Number.POSITIVE_INFINITY;
+    const owedAt = state.notifier.isOwed(doubts) ? now + limits.notifyAgainMs : Number.POSITIVE_INFINITY;
     const releaseAt = state.log.delays.nextDueAt ?? Number.POSITIVE_INFINITY;
     const due = Math.max(notBefore, Math.min(owedAt, releaseAt));
     if (due === Number.POSITIVE_INFINITY) return;

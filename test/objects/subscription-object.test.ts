@@ -47,6 +47,16 @@ describe("pull", () => {
     expect(again).toEqual(first);
   });
 
+  test("a pull and its repeat that arrive together get the same lease", async () => {
+    const topic = await newTopic();
+    await topic.publish("a", "b", "c", "d");
+    // Both have to read the log before they can lease.
+    const { pull } = await newSubscription(topic);
+    const [first, again] = await Promise.all([pull(2, "mine"), pull(2, "mine")]);
+    expect(idsOf(first)).toEqual(["a", "b"]);
+    expect(again).toEqual(first);
+  });
+
   test("a nacked delivery waits for its backoff and comes again with the next attempt", async () => {
     const topic = await newTopic();
     const { subscription, pull, clock } = await newSubscription(topic);

@@ -1,0 +1,77 @@
+// What a run has met: counted, so that a simulation which no longer meets a danger is noticed.
+
+const NAMES = [
+  "publishes",
+  "acceptedPublishes",
+  "repeatedPublishes",
+  "duplicatesAnswered",
+  "reusedIdsRefused",
+  "leases",
+  "settledAtOnce",
+  "repeatedPulls",
+  "redeliveries",
+  "acks",
+  "lateAcks",
+  "overtakenAcks",
+  "nacks",
+  "extensions",
+  "deadLetters",
+  "redrives",
+  "purges",
+  "parkedLanes",
+  "followers",
+  "pauses",
+  "crashes",
+  "writesLost",
+  "evictions",
+  "requestsLost",
+  "answersLost",
+  "callsDuplicated",
+  "callsSlow",
+  "alarms",
+  "alarmsLate",
+  "alarmsTwice",
+  "alarmsStale",
+  "alarmsLost",
+  "sweeps",
+  "workersKilled",
+  "dispatchersKilled",
+  "webhooks",
+  "endpointErrors",
+  "endpointRetryAfter",
+  "endpointHangs",
+  "endpointLate",
+  "endpointGone",
+  "answerThenCrash",
+  "claimsBusy",
+  "completedUnsent",
+  "lateReports",
+  "d1Outages",
+  "d1Faults",
+  "topicOutages",
+  "subscriptionOutages",
+  "queueRedeliveries",
+  "queueRetries",
+  "queueDeadLetters",
+  "stranded",
+  "resent",
+  "seeks",
+  "readmitted",
+] as const;
+
+/** Not met yet, because the broker cannot do it yet: 0 until then. */
+const TO_COME = ["expired"] as const;
+
+export type Met = (typeof NAMES)[number] | (typeof TO_COME)[number];
+export type Counts = Record<Met, number>;
+
+/** Those that a run of the whole simulation must meet. */
+export const MUST_MEET: readonly Met[] = NAMES;
+
+export function noCounts(): Counts {
+  return Object.fromEntries([...NAMES, ...TO_COME].map((name) => [name, 0])) as Counts;
+}
+
+export function addCounts(sum: Counts, more: Counts): void {
+  for (const name of Object.keys(sum) as Met[]) sum[name] += more[name];
+}

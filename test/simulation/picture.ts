@@ -1,0 +1,131 @@
+// What a subscription has in hand, as a witness sees it: once as its memory has it, once read afresh from its storage.
+
+import type { SubscriptionSettings } from "../../src/settings";
+import { Backlog, type Counters } from "../../src/subscription/backlog";
+import { isHeld } from "../../src/subscription/lane";
+import { SubscriptionStore } from "../../src/subscription/subscription-store";
+import type { DeadLetterReason } from "../../src/subscription-calls";
+import type { SimulatedObject } from "./object-host";
+
+export type InHand = Readonly<
+  { key: string | undefined; attempts: number } & (
+    | { state: "leased"; leaseId: string; deadlineAt: number }
+    | { state: "waiting"; availableAt: number; lastLeaseId: string | undefined }
+    | { state: "dying" }
+  )
+>;
+
+export type Picture = Readonly<{
+  backlog: Backlog;
+  counters: Readonly<Counters>;
+  inHand: ReadonlyMap<number, InHand>;
+  followers: number;
+  /** Lanes that have followers, with how many. */
+  lanes: Readonly<Record<string, number>>;
+  blockedLanes: number;
+  /** The instants at which something falls due, without what stands behind a held lane. */
+  deadlines: readonly number[];
+  waitingFrom: number | undefined;
+  dead: ReadonlyMap<number, Readonly<{ reason: DeadLetterReason; hasRecord: boolean }>>;
+  paused: boolean;
+  settings: SubscriptionSettings;
+  leasedCount: number;
+  waitingCount: number;
+}>;
+
+/** Memory as it is, if the object has an instance that is loaded. */
+export function memoryOf(object: SimulatedObject): Backlog | undefined {
+  const instance = object.live?.instance as unknown as { loaded?: { backlog: Backlog } } | undefined;
+  return instance?.loaded?.backlog;
+}
+
+/** How far the subscription will read by itself: as far as it knows the log, or to the end when it is in doubt. */
+export function reachOf(object: SimulatedObject, stored: Backlog | undefined): number {
+  const instance = object.live?.instance as unknown as
+    | { loaded?: { backlog: Backlog; reader: { isBehind: boolean } } }
+    | undefined;
+  if (instance?.loaded?.reader.isBehind) return Number.POSITIVE_INFINITY;
+  const { knownHead = 0, counters } = instance?.loaded?.backlog ?? stored ?? {};
+  return knownHead > (counters?.nextOffset ?? 0) ? Number.POSITIVE_INFINITY : (counters?.nextOffset ?? 0);
+}
+
+/** What the storage tells; undefined when nothing was ever provisioned, or all was removed. */
+export function pictureOf(object: SimulatedObject): Picture | undefined {
+  const store = new SubscriptionStore(object.storage as unknown as DurableObjectStorage);
+  const row = store.subscription();
+  if (!row || row.deleted) return undefined;
+  const backlog = new Backlog(store.load());
+  const dead = object.storage.sql
+    .exec(
+      "SELECT offset, reason, record IS NOT NULL AS whole FROM dead_letters WHERE epoch = ?1",
+      backlog.counters.epoch,
+    )
+    .toArray() as { offset: number; reason: DeadLetterReason; whole: number }[];
+  return {
+    backlog,
+    counters: backlog.counters,
+    inHand: inHandOf(backlog),
+    followers: backlog.followerCount,
+    lanes: lanesOf(backlog),
+    blockedLanes: backlog.heldLaneCount,
+    deadlines: [...backlog.leases].map(({ deadlineAt }) => deadlineAt),
+    waitingFrom: waitingFrom(backlog),
+    dead: new Map(dead.map(({ offset, reason, whole }) => [offset, { reason, hasRecord: whole === 1 }])),
+    paused: row.settings.paused,
+    settings: row.settings,
+    leasedCount: backlog.leasedCount,
+    waitingCount: backlog.waitingCount,
+  };
+}
+
+function inHandOf(backlog: Backlog): Map<number, InHand> {
+  const inHand = new Map<number, InHand>();
+  for (const [offset, delivery] of backlog.deliveries) {
+    const common = { key: delivery.orderingKey, attempts: delivery.attempts };
+    if (delivery.state === "leased") {
+      const deadlineAt = backlog.leaseOf.get(offset)?.deadlineAt ?? Number.NaN;
+      inHand.set(offset, { ...common, state: "leased", leaseId: delivery.leaseId, deadlineAt });
+    } else if (delivery.state === "waiting") {
+      const { availableAt, lastLeaseId } = delivery;
+      inHand.set(offset, { ...common, state: "waiting", availableAt, lastLeaseId });
+    } else inHand.set(offset, { ...common, state: "dying" });
+  }
+  return inHand;
+}
+
+function lanesOf(backlog: Backlog): Record<string, number> {
+  const held = [...backlog.lanes.values()].filter(({ followers }) => followers > 0);
+  return Object.fromEntries(
+    held.sort((a, b) => (a.key < b.key ? -1 : 1)).map((lane) => [lane.key, lane.followers]),
+  );
+}
+
+/** When the first delivery that waits may be handed out, of those whose lane is free. */
+function waitingFrom(backlog: Backlog): number | undefined {
+  const dues: number[] = [];
+  for (const [offset, delivery] of backlog.deliveries) {
+    if (delivery.state !== "waiting") continue;
+    const lane = delivery.orderingKey === undefined ? undefined : backlog.lanes.get(delivery.orderingKey);
+    if (!lane || (!isHeld(lane) && lane.waiting[0] === offset)) dues.push(delivery.availableAt);
+  }
+  for (const lane of backlog.lanes.values()) {
+    if (!isHeld(lane) && lane.waiting.length === 0 && lane.followers > 0) dues.push(0);
+  }
+  return dues.length === 0 ? undefined : Math.min(...dues);
+}
+
+/** What memory and storage differ in; undefined when they say the same. */
+export function differenceOf(memory: Backlog, stored: Backlog): string | undefined {
+  const [one, other] = [memory, stored].map((backlog) =>
+    JSON.stringify({
+      counters: backlog.counters,
+      inHand: [...inHandOf(backlog)].sort(([a], [b]) => a - b),
+      lanes: lanesOf(backlog),
+      parked: [...backlog.lanes.values()]
+        .map(({ key, parked }) => [key, [...parked].sort((a, b) => a - b)] as const)
+        .filter(([, parked]) => parked.length > 0)
+        .sort(([a], [b]) => (a < b ? -1 : 1)),
+    }),
+  );
+  return one === other ? undefined : `memory has ${one}, storage ${other}`;
+}

@@ -1,0 +1,237 @@
+// The platform that the real modules run on in a world: bindings for each owner, the objects, the dispatcher, the
+// Cloudflare Queues and both databases. Nothing here decides what happens; chance and the steps do.
+
+import { createHash } from "node:crypto";
+import { CatalogStore } from "../../src/catalog/catalog-store";
+import type { Catalog } from "../../src/catalog/entry-lifecycle";
+import type { DispatchCall } from "../../src/dispatch-calls";
+import type { Env } from "../../src/env";
+import type { Result } from "../../src/errors";
+import type { Broker } from "../../src/http/broker";
+import { consumeIngress, consumeIngressDead } from "../../src/ingress/ingress-consumer";
+import { pushNamespace } from "../../src/ledger/claim";
+import { LedgerStore } from "../../src/ledger/ledger-store";
+import { type Dispatching, dispatch } from "../../src/push/dispatch";
+import type { Runtime } from "../../src/runtime";
+import { SubscriptionObject } from "../../src/subscription/subscription-object";
+import { TopicObject } from "../../src/topic/topic-object";
+import { Agenda, type Owner } from "./agenda";
+import type { Chance } from "./chance";
+import { CloudflareQueue } from "./cloudflare-queue";
+import type { Counts } from "./coverage";
+import { D1StandIn } from "./d1-stand-in";
+import { Endpoint, type Request } from "./endpoints";
+import { Network, stubOf } from "./network";
+import { type Instance, type Live, SimulatedObject } from "./object-host";
+import { Workers } from "./workers";
+
+export type PlatformParts = Readonly<{
+  chance: Chance;
+  counts: Counts;
+  migrationsDir: string;
+  /** How likely an object crashes while a write of it is on its way to the disk. */
+  crashiness: number;
+  stepped: (object: SimulatedObject) => void;
+  confirmed: (object: SimulatedObject) => void;
+  undone: (object: SimulatedObject) => void;
+  /** A dispatcher sends a request. */
+  sends: (request: Request) => void;
+}>;
+
+type Class = new (ctx: unknown, env: Env) => { runtime: Runtime } & Instance;
+const CLASSES = {
+  topic: TopicObject as unknown as Class,
+  subscription: SubscriptionObject as unknown as Class,
+};
+/** Of a real INGRESS 100. */
+const INGRESS_RETRIES = 4;
+
+export class Platform {
+  readonly agenda: Agenda;
+  readonly network: Network;
+  readonly workers: Workers;
+  readonly catalog: D1StandIn;
+  readonly ledger: D1StandIn;
+  readonly ingress: CloudflareQueue;
+  readonly ingressDead: CloudflareQueue;
+  readonly runtime: Runtime;
+  readonly objects = new Map<string, SimulatedObject>();
+  private readonly endpoints = new Map<string, Endpoint>();
+  private readonly dispatcher;
+  private ids = 0;
+
+  constructor(private readonly parts: PlatformParts) {
+    const { chance, counts, migrationsDir } = parts;
+    this.agenda = new Agenda(chance);
+    const { agenda } = this;
+    this.network = new Network(agenda, chance, counts);
+    this.workers = new Workers(agenda, chance, counts, () => this.network.faults.on);
+    this.catalog = new D1StandIn("catalog", migrationsDir, this.network, counts);
+    this.ledger = new D1StandIn("ledger", migrationsDir, this.network, counts);
+    this.runtime = {
+      now: () => agenda.now,
+      random: () => chance.next(),
+      // Rising, as a UUIDv7 is.
+      newId: () => `id-${String(++this.ids).padStart(6, "0")}`,
+    };
+    const { network, workers, runtime } = this;
+    const queue = { agenda, network, chance, counts, workers };
+    this.ingressDead = new CloudflareQueue(
+      "pennypost-ingress-dead",
+      (owner, batch) => consumeIngressDead(batch, this.envFor(owner), runtime),
+      queue,
+    );
+    this.ingress = new CloudflareQueue(
+      "pennypost-ingress",
+      (owner, batch) => consumeIngress(batch, this.envFor(owner), runtime),
+      queue,
+      { retries: INGRESS_RETRIES, dead: this.ingressDead },
+    );
+    this.dispatcher = workers.remote("dispatcher", (owner, [call]) =>
+      dispatch(call as DispatchCall, this.dispatching(owner, call as DispatchCall)),
+    );
+  }
+
+  object(kind: "topic" | "subscription", id: string): SimulatedObject {
+    const { agenda, network } = this;
+    const { chance, counts, stepped, confirmed, undone } = this.parts;
+    const crashiness = () => (network.faults.on ? this.parts.crashiness : 0);
+    const name = `${kind}:${id}`;
+    const parts = { agenda, network, chance, counts, crashiness, stepped, confirmed, undone };
+    const object =
+      this.objects.get(name) ?? new SimulatedObject(kind, id, (live, ctx) => this.make(live, ctx), parts);
+    this.objects.set(name, object);
+    return object;
+  }
+
+  endpoint(subscription: string): Endpoint {
+    const { agenda, network, workers } = this;
+    const { chance, counts, sends } = this.parts;
+    const kill = (owner: Owner) => workers.killOwner(owner);
+    const parts = { agenda, network, chance, counts, sends, kill };
+    const endpoint = this.endpoints.get(subscription) ?? new Endpoint(subscription, parts);
+    this.endpoints.set(subscription, endpoint);
+    return endpoint;
+  }
+
+  envFor(owner: Owner): Env {
+    const namespace = (kind: "topic" | "subscription") => ({
+      getByName: (id: string) =>
+        stubOf((method, args) => this.network.call(owner, this.object(kind, id).remote, method, args)),
+    });
+    return {
+      TOPIC: namespace("topic"),
+      SUBSCRIPTION: namespace("subscription"),
+      CATALOG: this.catalog.bindingFor(owner),
+      LEDGER: this.ledger.bindingFor(owner),
+      INGRESS: this.ingress.bindingFor(owner),
+      ENVIRONMENT: "local",
+      LOG: "off",
+    } as Env;
+  }
+
+  catalogFor(owner: Owner): Catalog {
+    const env = this.envFor(owner);
+    return { env, store: new CatalogStore(env.CATALOG, this.runtime), runtime: this.runtime };
+  }
+
+  brokerFor(owner: Owner): Broker {
+    const catalog = this.catalogFor(owner);
+    const { env, runtime } = catalog;
+    const ledger = new LedgerStore(env.LEDGER, runtime);
+    return { env, runtime, catalog, ledger, rootToken: "", local: true, log: false };
+  }
+
+  ledgerFor(owner: Owner): LedgerStore {
+    return new LedgerStore(this.ledger.bindingFor(owner), this.runtime);
+  }
+
+  /** The ledger of a dispatch, whose claims' answers are counted. */
+  private countingLedger(owner: Owner): LedgerStore {
+    const { counts } = this.parts;
+    const ledger = this.ledgerFor(owner);
+    const claim = ledger.claim.bind(ledger);
+    ledger.claim = async (call) => {
+      const answers = await claim(call);
+      counts.claimsBusy += answers.filter(({ state }) => state === "in-progress").length;
+      counts.completedUnsent += answers.filter(({ state }) => state === "completed").length;
+      return answers;
+    };
+    return ledger;
+  }
+
+  close(): void {
+    for (const { storage } of this.objects.values()) storage.close();
+    this.catalog.close();
+    this.ledger.close();
+  }
+
+  private make(live: Live, ctx: unknown): Instance {
+    const deliver = (call: DispatchCall) => {
+      live.object.note({ method: "deliver", args: [call], answer: undefined });
+      return this.network.call(live, this.dispatcher, "deliver", [call]);
+    };
+    const exports = { Dispatcher: { deliver } };
+    const instance = new CLASSES[live.object.kind]({ ...(ctx as object), exports }, this.envFor(live));
+    instance.runtime = this.runtime;
+    return instance;
+  }
+
+  private dispatching(owner: Owner, call: DispatchCall): Dispatching {
+    const { agenda, network } = this;
+    const subscription = this.object("subscription", `${call.generation}:${call.partition}`);
+    return {
+      runtime: this.runtime,
+      local: true,
+      ledger: this.countingLedger(owner),
+      fetch: this.endpoint(call.subscription).fetchFor(
+        owner,
+        pushNamespace(call.generation, call.partition, call.replay),
+      ),
+      timeout: (ms) => {
+        const abort = new AbortController();
+        agenda.after(ms, owner, "timeout", () => abort.abort());
+        return abort.signal;
+      },
+      sleep: (ms) => agenda.sleep(ms, owner),
+      report: async (report) =>
+        (await network.call(owner, subscription.remote, "report", [report])) as Result<null>,
+      topicRetentionMs: async () => {
+        const topic = await this.catalogFor(owner).store.topic(call.topic);
+        return topic.ok ? topic.value.settings.retentionMs : undefined;
+      },
+      // The object has paused itself by the report; that the catalog hears of it is proven elsewhere.
+      endpointGone: () => undefined,
+      log: () => undefined,
+    };
+  }
+}
+
+/**
+ * Puts a world's timers and a synchronous digest in place of the global ones, and silences the console: the modules
+ * then run in virtual time only. Answers what puts everything back.
+ */
+export function takeOverGlobals({ startTimer, stopTimer }: Agenda): () => void {
+  const quiet = () => undefined;
+  const digest = async (_: unknown, bytes: Uint8Array) =>
+    new Uint8Array(createHash("sha256").update(bytes).digest()).buffer;
+  const undo = [
+    replace(globalThis, "setTimeout", startTimer),
+    replace(globalThis, "clearTimeout", stopTimer),
+    replace(console, "warn", quiet),
+    replace(console, "error", quiet),
+    replace(crypto.subtle, "digest", digest),
+  ];
+  return () => {
+    for (const each of undo) each();
+  };
+}
+
+function replace(holder: object, name: string, value: unknown): () => void {
+  const held = Object.getOwnPropertyDescriptor(holder, name);
+  Object.defineProperty(holder, name, { value, configurable: true, writable: true });
+  return () => {
+    if (held) Object.defineProperty(holder, name, held);
+    else Reflect.deleteProperty(holder, name);
+  };
+}
