@@ -47,6 +47,11 @@ type Meta = {
 const VERSION = 1;
 const RECORD_HEAD_BYTES = 8;
 const BATCH_HEAD_BYTES = 5;
+const QUOTE = '"'.charCodeAt(0);
+const COLON = ":".charCodeAt(0);
+const ORDERING_KEY = "k".charCodeAt(0);
+const EXPIRES_AT = "x".charCodeAt(0);
+const NO_TERMS: DeliveryTerms = {};
 const utf8 = new TextEncoder();
 const utf8Strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -87,6 +92,29 @@ export function unpackRecord(records: Uint8Array, span: Span): Message {
   const bodyStart = metaStart + view.getUint32(span.start, true);
   const meta = JSON.parse(utf8Strict.decode(records.subarray(metaStart, bodyStart))) as Meta;
   return fromMeta(meta, records.subarray(bodyStart, span.end));
+}
+
+/** What delivery looks at before a message is handed out. */
+export type DeliveryTerms = Readonly<{ orderingKey?: string; expiresAt?: number }>;
+
+/**
+ * The terms of the record at `span`. Most records have none, and tell so unparsed: JSON escapes quotes, so a quoted
+ * letter before a colon stands in the meta only as a member's name.
+ */
+export function deliveryTerms(records: Uint8Array, span: Span): DeliveryTerms {
+  const start = span.start + RECORD_HEAD_BYTES;
+  const end = start + viewOf(records).getUint32(span.start, true);
+  if (!hasMember(records, start, end, ORDERING_KEY, EXPIRES_AT)) return NO_TERMS;
+  const { orderingKey, expiresAt } = unpackRecord(records, span);
+  return { ...(orderingKey !== undefined && { orderingKey }), ...(expiresAt !== undefined && { expiresAt }) };
+}
+
+function hasMember(bytes: Uint8Array, start: number, end: number, one: number, other: number): boolean {
+  for (let at = start; at < end - 3; at++) {
+    if (bytes[at] !== QUOTE || bytes[at + 2] !== QUOTE || bytes[at + 3] !== COLON) continue;
+    if (bytes[at + 1] === one || bytes[at + 1] === other) return true;
+  }
+  return false;
 }
 
 /** Unpacks records in their order; bodies are views. */

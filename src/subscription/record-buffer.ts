@@ -1,7 +1,7 @@
 // The records a subscription holds in memory: the log from its next offset on, read ahead, and single
 // records that are about to be leased, or are leased. Bounded in bytes: what does not fit is read again.
 
-import { recordSpans, unpackRecord } from "../record-batch";
+import { deliveryTerms, recordSpans } from "../record-batch";
 import type { LogRun } from "../topic-calls";
 
 export type BufferedRecord = Readonly<{
@@ -71,14 +71,8 @@ export class RecordBuffer {
   }
 
   private put(offset: number, run: LogRun, span: { start: number; end: number }): void {
-    const { orderingKey, expiresAt } = unpackRecord(run.records, span);
     const record = run.records.subarray(span.start, span.end);
-    this.records.set(offset, {
-      record,
-      storedAt: run.storedAt,
-      ...(orderingKey !== undefined && { orderingKey }),
-      ...(expiresAt !== undefined && { expiresAt }),
-    });
+    this.records.set(offset, { record, storedAt: run.storedAt, ...deliveryTerms(run.records, span) });
     this.bytes += record.byteLength;
   }
 }

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checkMessage, type Message } from "../../src/message";
 import {
+  deliveryTerms,
   joinBytes,
   packRecordBatch,
   packRecords,
@@ -33,6 +34,22 @@ describe("records", () => {
     fc.assert(
       fc.property(fc.array(messages, { maxLength: 10 }), (list) => {
         expect(unpackRecords(packRecords(list))).toEqual(list);
+      }),
+    );
+  });
+
+  test("the terms of delivery are those of the whole record, whatever its texts quote", () => {
+    const quoting = fc.constantFrom('"k":', '"x":', '\\"k":"v"', "k", "x", "plain");
+    const record = fc.tuple(messages, quoting, optional(fc.nat())).map(([message, text, expiresAt]) => ({
+      ...{ ...message, contentType: text, attributes: { k: text, [text]: text } },
+      ...(expiresAt !== undefined && { expiresAt }),
+    }));
+    fc.assert(
+      fc.property(fc.array(fc.oneof(messages, record), { maxLength: 5 }), (list) => {
+        const packed = packRecords(list);
+        const terms = recordSpans(packed).map((span) => deliveryTerms(packed, span));
+        const whole = list.map(({ orderingKey, expiresAt }: Message) => ({ orderingKey, expiresAt }));
+        expect(terms.map(({ orderingKey, expiresAt }) => ({ orderingKey, expiresAt }))).toEqual(whole);
       }),
     );
   });
