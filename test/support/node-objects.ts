@@ -1,6 +1,5 @@
-// The real objects under Node: node:sqlite stands in for an object's storage (the same engine, synchronous).
+// The real objects under Node, over the simulation's storage and without its faults.
 // An object can crash: its memory is gone, its storage is as it was committed.
-import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import type { DispatchCalls } from "../../src/dispatch-calls";
 import type { Env } from "../../src/env";
 import type { Runtime } from "../../src/runtime";
@@ -8,61 +7,16 @@ import { SubscriptionObject } from "../../src/subscription/subscription-object";
 import type { SubscriptionCalls } from "../../src/subscription-calls";
 import { TopicObject } from "../../src/topic/topic-object";
 import type { TopicCalls } from "../../src/topic-calls";
+import { ObjectStorage } from "../simulation/object-storage";
 
 type Instance = { runtime: Runtime; alarm(): Promise<void> };
 
-/** An object's storage: SQL, transactions that roll back on a throw, and one alarm. */
-class NodeStorage {
-  alarmAt: number | undefined;
-  private readonly db = new DatabaseSync(":memory:");
-  private depth = 0;
-
-  readonly sql = {
-    databaseSize: 0,
-    exec: (query: string, ...bindings: SQLInputValue[]) => {
-      const rows = this.db.prepare(query).all(...bindings.map(toBinding));
-      return {
-        toArray: () => rows,
-        one: () => {
-          if (rows.length !== 1) throw new Error(`expected one row of ${query}, got ${rows.length}`);
-          return rows[0];
-        },
-        [Symbol.iterator]: () => rows[Symbol.iterator](),
-      };
-    },
-  };
-
-  transactionSync<T>(change: () => T): T {
-    const name = `s${this.depth++}`;
-    this.db.exec(`SAVEPOINT ${name}`);
-    try {
-      const value = change();
-      this.db.exec(`RELEASE ${name}`);
-      return value;
-    } catch (fault) {
-      this.db.exec(`ROLLBACK TO ${name}; RELEASE ${name}`);
-      throw fault;
-    } finally {
-      this.depth -= 1;
-    }
-  }
-
-  getAlarm(): Promise<number | null> {
-    return Promise.resolve(this.alarmAt ?? null);
-  }
-
-  setAlarm(at: number): Promise<void> {
-    this.alarmAt = at;
-    return Promise.resolve();
-  }
-}
-
 /** A namespace of objects of one class, each with its storage; calls cross as copies, as over RPC. */
 class NodeNamespace<C> {
-  private readonly storages = new Map<string, NodeStorage>();
+  private readonly storages = new Map<string, ObjectStorage>();
   private readonly instances = new Map<string, Instance>();
 
-  constructor(private readonly create: (storage: NodeStorage) => Instance) {}
+  constructor(private readonly create: (storage: ObjectStorage) => Instance) {}
 
   getByName(name: string): C {
     const call =
@@ -92,7 +46,7 @@ class NodeNamespace<C> {
   }
 
   private instance(name: string): Instance {
-    const storage = this.storages.get(name) ?? new NodeStorage();
+    const storage = this.storages.get(name) ?? new ObjectStorage();
     const instance = this.instances.get(name) ?? this.create(storage);
     this.storages.set(name, storage);
     this.instances.set(name, instance);
@@ -106,7 +60,7 @@ export function nodeObjects(runtime: Runtime, dispatcher: DispatchCalls) {
     const tracked = promise.finally(() => pending.delete(tracked));
     pending.add(tracked);
   };
-  const create = (Class: typeof TopicObject | typeof SubscriptionObject) => (storage: NodeStorage) => {
+  const create = (Class: typeof TopicObject | typeof SubscriptionObject) => (storage: ObjectStorage) => {
     const blockConcurrencyWhile = (work: () => Promise<void>) => work();
     const ctx = { storage, waitUntil, blockConcurrencyWhile, exports: { Dispatcher: dispatcher } };
     const instance = new (Class as unknown as new (ctx: unknown, env: unknown) => Instance)(ctx, env);
@@ -121,8 +75,4 @@ export function nodeObjects(runtime: Runtime, dispatcher: DispatchCalls) {
     while (pending.size > 0) await Promise.allSettled([...pending]);
   };
   return { topics, subscriptions, idle };
-}
-
-function toBinding(value: SQLInputValue | ArrayBuffer): SQLInputValue {
-  return value instanceof ArrayBuffer ? new Uint8Array(value) : value;
 }
