@@ -71,9 +71,11 @@ export type DeadLetter = Readonly<{
   partition: number;
   epoch: number;
   offset: number;
+  diedAt: number;
   reason: string;
   detail?: string;
   attempts: number;
+  redrives: number;
   history: readonly Readonly<{ at: number; error?: string; status?: number }>[];
   message?: Readonly<{ id: string; data?: string; dataBase64?: string }>;
 }>;
