@@ -51,7 +51,10 @@ export function callsOf(bounds: readonly Bound[]): readonly (readonly Bound[])[]
  */
 export function refusalOf(answer: BatchAnswer | undefined, target: string): BrokerError | undefined {
   if (!answer) throw new Error("the topic did not answer a record batch");
-  const [exception] = answer.exceptions;
+  const { batchId: _, firstOffset: __, count: ___, exceptions, ...more } = answer;
+  // What else an answer comes to say must be heard here first: a letter that is wrongly taken out is lost.
+  more satisfies Record<string, never>;
+  const [exception] = exceptions;
   if (!exception) return undefined;
   if ("error" in exception) return exception.error;
   return refuse("conflict", `The topic "${target}" has had this message before.`, { field: "toTopic" }).error;
