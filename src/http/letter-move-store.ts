@@ -84,6 +84,7 @@ type Sent = Readonly<{
 async function sendAll(broker: Broker, target: TopicEntry, bounds: readonly Bound[]): Promise<Sent> {
   const taken: DeadLetter[] = [];
   const refused: { letter: DeadLetter; error: Refusal["error"] }[] = [];
+  let outOfDate: Refusal["error"] | undefined;
   for (const call of callsOf(bounds)) {
     const batches = call.map(({ batch }) => batch);
     const answers = await topicAt(broker, target, batches[0]?.partition ?? 0).append({ batches });
@@ -95,8 +96,13 @@ async function sendAll(broker: Broker, target: TopicEntry, bounds: readonly Boun
     const byId = new Map(answers.value.map((answer) => [answer.batchId, answer]));
     for (const { letter, batch } of call) {
       const error = refusalOf(byId.get(batch.batchId), target.name);
-      if (error) refused.push({ letter, error });
-      else taken.push(letter);
+      if (!error) taken.push(letter);
+      else if (error.code === "unavailable") outOfDate ??= error;
+      else refused.push({ letter, error });
+    }
+    if (outOfDate) {
+      broker.catalog.store.forget(target.name);
+      return { taken, refused, result: { ok: false, error: outOfDate } };
     }
   }
   return { taken, refused, result: ok(null) };

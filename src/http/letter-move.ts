@@ -51,13 +51,20 @@ export function callsOf(bounds: readonly Bound[]): readonly (readonly Bound[])[]
  */
 export function refusalOf(answer: BatchAnswer | undefined, target: string): BrokerError | undefined {
   if (!answer) throw new Error("the topic did not answer a record batch");
-  const { batchId: _, firstOffset: __, count: ___, exceptions, ...more } = answer;
+  const { batchId: _, firstOffset: __, count: ___, exceptions, movedTo, ...more } = answer;
   // What else an answer comes to say must be heard here first: a letter that is wrongly taken out is lost.
   more satisfies Record<string, never>;
+  if (movedTo !== undefined) return raisedRefusal();
   const [exception] = exceptions;
   if (!exception) return undefined;
   if ("error" in exception) return exception.error;
   return refuse("conflict", `The topic "${target}" has had this message before.`, { field: "toTopic" }).error;
+}
+
+/** The target was raised a moment ago, and this isolate had not heard of it: asked again, the message goes to its new place. */
+function raisedRefusal(): BrokerError {
+  const retryAfterMs = limits.catalogRetryMs;
+  return refuse("unavailable", "The topic was given more partitions; ask again.", { retryAfterMs }).error;
 }
 
 /** A letter whose message retention overtook has nothing to move. */

@@ -82,6 +82,10 @@ describe("the target's answer", () => {
     expect(refusalOf({ ...answer, exceptions: [{ index: 0, error }] }, "t")).toBe(error);
   });
 
+  test("that it was raised: the letter is to be asked for again", () => {
+    expect(refusalOf({ ...answer, exceptions: [], movedTo: 4 }, "t")).toMatchObject({ code: "unavailable" });
+  });
+
   test("that leaves a batch out is a fault", () => {
     expect(() => refusalOf(undefined, "t")).toThrow("did not answer");
   });

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import type { Env } from "../../src/env";
 import { refuse } from "../../src/errors";
 import { createApp } from "../../src/http/app";
+import { fakeD1 } from "../catalog/fakes";
 import { api, ROOT_TOKEN } from "../support/api";
 import { codeOf, type Problem } from "../support/contract-client";
 import { ids, named } from "../support/contract-scenes";
@@ -103,11 +104,26 @@ test("a topic that is full takes none, and says when to ask again", async () => 
 test("a topic that was made anew gets them in its present life", async () => {
   const { hospital, move, dead } = await scene();
   // An isolate that knows the one before.
-  const known = { ...bindings };
+  const known = { ...bindings, CATALOG: fakeD1() };
   await app.request(hospital.path, { headers: { authorization: `Bearer ${ROOT_TOKEN}` } }, known);
   await api.call("DELETE", hospital.path);
   await api.call("PUT", hospital.path, { json: {} });
   expect((await move({}, known)).body).toMatchObject({ moved: 2 });
   expect(ids(await hospital.pullAll(2)).sort()).toEqual(["a", "b"]);
   expect(await dead()).toEqual([]);
+});
+
+test("a topic that was raised behind an isolate's back takes none, until it is asked once more", async () => {
+  const { queue, hospital, move, dead } = await scene();
+  const known = { ...bindings, CATALOG: fakeD1() };
+  await app.request(hospital.path, { headers: { authorization: `Bearer ${ROOT_TOKEN}` } }, known);
+  await api.call("PUT", hospital.path, { json: { partitions: 4 } });
+  await queue.publish(...named("c", "d", "e", "f"));
+  await queue.nack(await queue.pullAll(4), { deadLetter: true });
+  const { status, body } = await move({}, known);
+  expect([status, codeOf(body)]).toEqual([503, "unavailable"]);
+  const left = (await dead()).length;
+  expect((await move({}, known)).body).toMatchObject({ moved: left, refused: 0 });
+  expect(ids(await hospital.pullAll(6)).sort()).toEqual(["a", "b", "c", "d", "e", "f"]);
+  expect(await hospital.pull()).toEqual([]);
 });
