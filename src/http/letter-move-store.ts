@@ -5,12 +5,13 @@ import type { TopicEntry } from "../catalog/catalog-entry";
 import type { DeadLetter, DeadLetterSelection } from "../dead-letter-calls";
 import { ok, type Result, refuse } from "../errors";
 import { fingerprintBytes } from "../fingerprint";
+import type { Message } from "../message";
 import { toBase64 } from "../message-json";
 import { unpackRecords } from "../record-batch";
 import { sha256 } from "./auth";
 import type { Broker } from "./broker";
 import type { Selection } from "./dead-letter-schemas";
-import { type Bound, bindLetters, callsOf, goneRefusal, type Moving, refusalOf } from "./letter-move";
+import { type Bound, bindLetters, callsOf, type Moving, refusalOf, unmovable } from "./letter-move";
 import { applyToChosen, type Count, type Refusal, type Step } from "./letters-store";
 import { subscriptionAt, topicAt } from "./partition-routes";
 import type { Found } from "./place-routes";
@@ -48,28 +49,28 @@ async function moveSome(
   const page = await at.findDeadLetters(chosen);
   if (!page.ok) return page;
   const { letters, next } = page.value;
-  const gone = letters.filter(({ record }) => record === undefined);
-  const moving = await Promise.all(
-    letters.flatMap(({ record, ...letter }) => (record ? [toMoving(letter, record)] : [])),
-  );
+  const refusals: Refusal[] = [];
+  const place = ({ epoch, offset }: DeadLetter) => ({ partition, epoch, offset });
+  const now = broker.runtime.now();
+  const moving: Promise<Moving>[] = [];
+  for (const { record, ...letter } of letters) {
+    const [message] = record ? unpackRecords(record) : [];
+    const error = unmovable(message, now);
+    if (error) refusals.push({ at: place(letter), error });
+    else if (message) moving.push(toMoving(letter, message));
+  }
   const origin = { generation: found.subscription.generation, partition };
-  const sent = await sendAll(broker, target, bindLetters(moving, target, origin));
+  const sent = await sendAll(broker, target, bindLetters(await Promise.all(moving), target, origin));
   // What the target has is taken out, also when it did not take the rest.
   const left = sent.taken.map(({ epoch, offset, redrives }) => ({ epoch, offset, redrives }));
   const moved = left.length > 0 ? await at.moveLetters({ letters: left }) : ok({ moved: 0 });
   if (!moved.ok) return moved;
   if (!sent.result.ok) return sent.result;
-  const place = ({ epoch, offset }: DeadLetter) => ({ partition, epoch, offset });
-  const refusals: Refusal[] = [
-    ...gone.map((letter) => ({ at: place(letter), error: goneRefusal() })),
-    ...sent.refused.map(({ letter, error }) => ({ at: place(letter), error })),
-  ];
+  refusals.push(...sent.refused.map(({ letter, error }) => ({ at: place(letter), error })));
   return ok({ done: moved.value.moved, refusals, next });
 }
 
-async function toMoving(letter: DeadLetter, record: Uint8Array): Promise<Moving> {
-  const [message] = unpackRecords(record);
-  if (!message) throw new Error(`the dead letter at ${letter.offset} holds no message`);
+async function toMoving(letter: DeadLetter, message: Message): Promise<Moving> {
   const digest = await sha256(fingerprintBytes(message));
   return { letter, message, fingerprint: toBase64(new Uint8Array(digest)) };
 }

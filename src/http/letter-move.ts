@@ -16,7 +16,8 @@ type Origin = Readonly<{ generation: string; partition: number }>;
 
 /** The record batch of each, for its partition of `target`: by its ordering key, else by its id. */
 export function bindLetters(letters: readonly Moving[], target: Target, origin: Origin): readonly Bound[] {
-  return letters.flatMap(({ letter, message, fingerprint }) => {
+  return letters.flatMap(({ letter, message: { deliverAt: _, ...message }, fingerprint }) => {
+    // It was delayed once, and is not to be again.
     const newId = () => moveId(origin, letter);
     const bounds = bind([{ index: 0, message, fingerprint }], target, { choice: 0, newId });
     return bounds.map(({ batch }) => ({ letter, batch }));
@@ -67,7 +68,10 @@ function raisedRefusal(): BrokerError {
   return refuse("unavailable", "The topic was given more partitions; ask again.", { retryAfterMs }).error;
 }
 
-/** A letter whose message retention overtook has nothing to move. */
-export function goneRefusal(): BrokerError {
-  return refuse("message-not-found", "Retention removed its message: there is nothing to move.").error;
+/** Why a letter cannot be moved, whatever the target, if it cannot. `message` is absent when retention overtook it. */
+export function unmovable(message: Message | undefined, now: number): BrokerError | undefined {
+  if (!message)
+    return refuse("message-not-found", "Retention removed its message: there is nothing to move.").error;
+  if (message.expiresAt === undefined || message.expiresAt > now) return undefined;
+  return refuse("conflict", "Its message has expired: nobody would be handed it.").error;
 }

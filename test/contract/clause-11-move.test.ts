@@ -121,6 +121,19 @@ test("clause 11: what cannot be moved there is refused whole, and every letter s
   expect(await queue.deadLetters()).toHaveLength(1);
 });
 
+test("clause 11: what was delayed goes at once, and what has expired stays", async () => {
+  const [queue, hospital] = [await broker.queue(), await broker.queue()];
+  await queue.publish({ id: "delayed", data: 1, delayMs: 500 }, { id: "brief", data: 2, ttlMs: 5_000 });
+  await queue.nack(await queue.pullAll(2), { deadLetter: true });
+  expect(await queue.deadLetters()).toHaveLength(2);
+  await broker.lapse(5_500);
+  const answer = await move(queue, hospital);
+  expect(answer).toMatchObject({ moved: 1, refused: 1 });
+  expect(answer.refusals?.map(({ error }) => codeOf(error))).toEqual(["conflict"]);
+  expect(ids(await hospital.pullAll(1))).toEqual(["delayed"]);
+  expect((await queue.deadLetters()).map(({ message }) => message?.id)).toEqual(["brief"]);
+});
+
 test("clause 11: whoever may not publish to the other topic may not move there, nor learn whether it exists", async () => {
   const queue = await dead("a");
   const other = nameOf(await broker.queue());

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import type { DeadLetter } from "../../src/dead-letter-calls";
-import { bindLetters, callsOf, type Moving, refusalOf } from "../../src/http/letter-move";
+import { bindLetters, callsOf, type Moving, refusalOf, unmovable } from "../../src/http/letter-move";
 import { limits } from "../../src/limits";
 import { partitionOf, unpackRecords } from "../../src/record-batch";
 
@@ -41,6 +41,13 @@ describe("the record batch of a letter", () => {
     expect(bound.batch).toMatchObject({ count: 1, clientIds: [{ index: 0, id: "m3", fingerprint: "f3" }] });
   });
 
+  test("is not delayed a second time", () => {
+    const { message, ...late } = moving(3);
+    const [bound] = bindLetters([{ ...late, message: { ...message, deliverAt: 9 } }], TARGET, ORIGIN);
+    expect(bound?.batch).not.toHaveProperty("scheduled");
+    expect(unpackRecords(bound?.batch.records ?? new Uint8Array())).toEqual([message]);
+  });
+
   test("goes where a publish of it would: by the key, else by the id", () => {
     const bounds = bindLetters([moving(1), moving(2, { orderingKey: "k" })], TARGET, ORIGIN);
     expect(bounds.map(({ batch }) => batch.partition)).toEqual([partitionOf("m1", 4), partitionOf("k", 4)]);
@@ -62,6 +69,16 @@ describe("append calls", () => {
         limits.rowBytes,
       );
     }
+  });
+});
+
+describe("what cannot be moved", () => {
+  test("has no message any more, or one that nobody would be handed", () => {
+    const { message } = moving(1);
+    expect(unmovable(undefined, 5)).toMatchObject({ code: "message-not-found" });
+    expect(unmovable({ ...message, expiresAt: 5 }, 5)).toMatchObject({ code: "conflict" });
+    expect(unmovable({ ...message, expiresAt: 6 }, 5)).toBeUndefined();
+    expect(unmovable(message, 5)).toBeUndefined();
   });
 });
 

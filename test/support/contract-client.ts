@@ -37,6 +37,8 @@ export type NewMessage = Readonly<{
   dataBase64?: string;
   contentType?: string;
   attributes?: Readonly<Record<string, string>>;
+  delayMs?: number;
+  ttlMs?: number;
 }>;
 
 /** What became of one published message: its place, or its problem. */
