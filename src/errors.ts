@@ -31,6 +31,7 @@ export type ErrorCode =
   | "atomic-spans-partitions"
   | "not-pull"
   | "lease-lost"
+  | "redrives-spent"
   | "claim-in-progress"
   | "claim-reused"
   | "claim-lost"

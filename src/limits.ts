@@ -151,6 +151,15 @@ export const limits = {
   /** The dying whose messages one read of the log brings. */
   buriedPerRead: 100,
   deadLettersPerCall: 1_000,
+  /** Dead letters that one call looks at for those that match: 10,000 are about 20 ms without their messages. */
+  deadLettersScanned: 10_000,
+  /** How often a dead letter is sent round: past this, more of the same is a loop. */
+  defaultMaxRedrives: 20,
+  maxRedrives: 1_000,
+  minRedrivesPerSecond: 0.01,
+  maxRedrivesPerSecond: 1_000,
+  /** How far ahead a redrive may begin. */
+  redriveAheadMs: 30 * day,
   /** Answers of seeks that are remembered, so that one that comes twice moves nothing the second time. */
   seeksKept: 100,
 
@@ -259,8 +268,12 @@ export const limits = {
   jsonRequestBytes: 1 * MiB,
   /** Objects that one scrape of the metrics asks: a Worker may make 10,000 calls, and a scrape has seconds. */
   metricsObjects: 500,
-  /** Calls that one redrive or purge of everything makes to each partition; then it says that more are left. */
+  /** Calls of a redrive, move or purge of many that take something from a partition; then it says that more are left. */
   selectionCalls: 10,
+  /** Those that find nothing included: a million dead letters are looked at, and 64 partitions are 6,400 calls. */
+  selectionScans: 100,
+  /** Dead letters whose refusal is told one by one; the rest are counted. */
+  refusalsShown: 100,
   /** Schedules of the broker: their messages are the largest thing in D1, 300 MB of its 10 GB when all are full. */
   schedules: 5_000,
   /** The message of a schedule, packed: it lies in D1, where a row is at most 2 MB and a page of them is read at once. */

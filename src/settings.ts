@@ -27,6 +27,8 @@ export type SubscriptionSettings = Readonly<{
   guarantee: Guarantee;
   /** Deliveries leased at once, per partition. */
   maxInFlight: number;
+  /** How often a dead letter may be sent round again; absent from settings of before this could be set. */
+  maxRedrives?: number;
   paused: boolean;
   /** Why it is paused when the broker paused it: `endpoint-gone`. */
   pausedReason?: string;

@@ -1,13 +1,23 @@
 // The calls to a subscription's object: what each takes and answers. Every call may arrive twice and changes nothing
 // the second time. Records cross packed (record-batch.ts).
 
-import type { AttemptNote, DeadLetterReason } from "./attempt";
+import type { AttemptNote } from "./attempt";
+import type {
+  DeadLetter,
+  DeadLetterPage,
+  DeadLetterSelection,
+  MovedLetter,
+  PurgeAnswer,
+  RedriveAnswer,
+  RedriveCall,
+} from "./dead-letter-calls";
 import type { Result } from "./errors";
 import type { SubscriptionSettings } from "./settings";
 import type { Audit, Trace, TraceCall } from "./timeline-calls";
 import type { LogRun } from "./topic-calls";
 
 export type { AttemptNote, DeadLetterReason } from "./attempt";
+export type { DeadLetter, DeadLetterSelection } from "./dead-letter-calls";
 
 export type SubscriptionProvision = Readonly<{
   topic: string;
@@ -101,25 +111,6 @@ export type ReportCall = Readonly<{
   endpointGone?: boolean;
 }>;
 
-export type DeadLetter = Readonly<{
-  /** The epoch in which it died: a seek begins another, and leaves dead letters where they are. */
-  epoch: number;
-  offset: number;
-  diedAt: number;
-  reason: DeadLetterReason;
-  /** In the words of who gave it up. */
-  detail?: string;
-  attempts: number;
-  history: readonly AttemptNote[];
-  /** Its message as one packed record; absent only when retention overtook it. */
-  record?: Uint8Array;
-}>;
-
-/** Some of one epoch, which is the first unless it is said; or the oldest of all. */
-export type DeadLetterSelection = Readonly<
-  { offsets: readonly number[]; epoch?: number } | { all: true; limit: number }
->;
-
 /** Where a partition of a subscription is moved to. */
 export type SeekPoint = Readonly<
   { at: "earliest" } | { at: "latest" } | { at: "time"; time: number } | { at: "offset"; offset: number }
@@ -197,6 +188,8 @@ export type SubscriptionStats = Readonly<{
   stalled: boolean;
   /** Where retention overtook, oldest first. */
   gaps: readonly Gap[];
+  /** When the oldest dead letter died, of whatever epoch; absent while there is none. */
+  oldestDeathAt?: number;
 }>;
 
 export interface SubscriptionCalls {
@@ -224,9 +217,13 @@ export interface SubscriptionCalls {
   settledTo(): Promise<Result<{ offset: number }>>;
   /** Dead letters past offset `after` of `epoch`, the first unless it is said; by epoch, then by offset. */
   deadLetters(call: { after: number; epoch?: number; limit: number }): Promise<Result<readonly DeadLetter[]>>;
-  /** `superseded`: of an earlier epoch, and the present one delivers the message by itself. They are taken out. */
-  redrive(call: DeadLetterSelection): Promise<Result<{ redriven: number; superseded: number }>>;
-  purge(call: DeadLetterSelection): Promise<Result<{ purged: number }>>;
+  /** Those that are chosen, with their messages. */
+  findDeadLetters(call: DeadLetterSelection): Promise<Result<DeadLetterPage>>;
+  /** Sends the chosen round again. */
+  redrive(call: RedriveCall): Promise<Result<RedriveAnswer>>;
+  purge(call: DeadLetterSelection): Promise<Result<PurgeAnswer>>;
+  /** Another topic has these: they leave for good. Answers how many did. */
+  moveLetters(call: { letters: readonly MovedLetter[] }): Promise<Result<{ moved: number }>>;
   /** Begins another epoch at another place of the log: leases are void, and what waits is dropped. */
   seek(call: SeekCall): Promise<Result<SeekAnswer>>;
   /** The lowest offset that is not settled: from here on, nothing is missed. */

@@ -40,6 +40,7 @@ const subscriptionMetrics = {
   filtered: ["counter", "Messages that the filter left out.", "filtered_total"],
   expired: ["counter", "Messages that expired, or that retention removed unread.", "expired_total"],
   purged: ["counter", "Dead letters purged.", "purged_total"],
+  moved: ["counter", "Dead letters moved to another topic.", "moved_total"],
 } as const;
 
 /** The page. It says when it does not show everything. */

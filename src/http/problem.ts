@@ -53,6 +53,7 @@ export const problems: Readonly<Record<ErrorCode, Kind>> = {
   "atomic-spans-partitions": final(422, "The atomic publish spans partitions"),
   "not-pull": final(409, "The subscription is not pulled from"),
   "lease-lost": final(409, "The lease is over"),
+  "redrives-spent": final(409, "The dead letter was sent round too often"),
   "claim-in-progress": passing(409, "Another claimant is at work"),
   "claim-reused": final(422, "The claim is for other content"),
   "claim-lost": final(409, "The claim is over"),

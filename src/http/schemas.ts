@@ -110,15 +110,6 @@ export const ackId = z
   .meta({ type: "string", example: "0.42.0198f0a2-4c1e-7d3a-9b57-3f1c2a5d6e7f" });
 export type AckId = Readonly<{ ackId: string; partition: number; offset: number; leaseId: string }>;
 
-/** What to redrive or purge. */
-export const selection = z
-  .union([
-    z.strictObject({ ids: z.array(letterPlace).min(1).max(limits.deadLettersPerCall) }),
-    z.strictObject({ all: z.literal(true) }),
-  ])
-  .meta({ id: "DeadLetterSelection" });
-export type Selection = Readonly<{ ids: readonly LetterPlace[] } | { all: true }>;
-
 /** A page of items and where the next begins; null when this is the last. */
 export function listOf(items: string, schema: ZodType) {
   return z.object({ [items]: z.array(schema), next: z.string().nullable() });

@@ -119,16 +119,19 @@ const terms = [
 type Term = (typeof terms)[number];
 
 const termFields = z.object(Object.fromEntries(terms.map((term) => [term, z.int()])));
+const oldest = {
+  oldestDeathAt: instant.optional().meta({ description: "When the oldest dead letter died." }),
+};
 const stats = z
   .object({
     topic: z.string(),
     subscription: z.string(),
-    total: termFields.extend({ paused: z.boolean(), stalled: z.boolean() }),
+    total: termFields.extend({ paused: z.boolean(), stalled: z.boolean(), ...oldest }),
     partitions: z.array(
       termFields.extend({
         ...{ partition: z.int(), startOffset: z.int(), nextOffset: z.int(), head: z.int() },
         ...{ epoch: z.int(), replay: z.int() },
-        ...{ paused: z.boolean(), stalled: z.boolean() },
+        ...{ paused: z.boolean(), stalled: z.boolean(), ...oldest },
         gaps: z
           .array(z.object({ from: z.int(), to: z.int(), count: z.int(), at: instant }))
           .meta({ description: "Where retention overtook: count messages of those from from to to." }),
@@ -186,9 +189,11 @@ export function readerRoutes({ base, tag, params, find }: SubscriptionPlace): re
 /** The counters of all partitions together. */
 export function sum(partitions: readonly SubscriptionStats[]) {
   const of = (term: Term) => partitions.reduce((total, each) => total + each[term], 0);
+  const deaths = partitions.flatMap(({ oldestDeathAt }) => oldestDeathAt ?? []);
   return {
     ...(Object.fromEntries(terms.map((term) => [term, of(term)])) as Record<Term, number>),
     paused: partitions.some(({ paused }) => paused),
     stalled: partitions.some(({ stalled }) => stalled),
+    ...(deaths.length > 0 && { oldestDeathAt: Math.min(...deaths) }),
   };
 }

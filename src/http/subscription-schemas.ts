@@ -70,6 +70,9 @@ const subscriptionFields = {
   onExhausted: z.enum(["park", "skip", "block"]).default("park"),
   guarantee: z.enum(["at-least-once", "at-most-once", "effectively-once"]).default("at-least-once"),
   maxInFlight: whole(1, limits.maxInFlight).default(limits.defaultMaxInFlight),
+  maxRedrives: whole(0, limits.maxRedrives)
+    .default(limits.defaultMaxRedrives)
+    .meta({ description: "How often a dead letter may be sent round again, unless it is forced." }),
   batch: z
     .strictObject({
       maxMessages: whole(1, limits.batchMessages).default(1),
@@ -144,7 +147,7 @@ function guaranteeFaults({
 
 /** A subscription's settings from its body. A body without a signing secret keeps the one that is held. */
 export function subscriptionSettings(body: SubscriptionFields): SubscriptionSettings {
-  const { type, onExhausted, guarantee, maxInFlight, endpoint, batch } = body;
+  const { type, onExhausted, guarantee, maxInFlight, maxRedrives, endpoint, batch } = body;
   const { timeoutMs, url, headers, signingSecret } = endpoint ?? { timeoutMs: 0, url: "", headers: {} };
   const secrets = signingSecret === undefined ? [] : [signingSecret];
   const { maxMessages: batchMaxMessages, maxWaitMs: batchMaxWaitMs } = batch ?? {
@@ -155,7 +158,7 @@ export function subscriptionSettings(body: SubscriptionFields): SubscriptionSett
   const ackDeadlineMs = body.ackDeadlineMs ?? Math.max(limits.defaultAckDeadlineMs, timeoutMs);
   const maxAttempts = guarantee === "at-most-once" ? 1 : (body.maxAttempts ?? limits.defaultMaxAttempts);
   return {
-    ...{ type, ackDeadlineMs, onExhausted, guarantee, maxInFlight },
+    ...{ type, ackDeadlineMs, onExhausted, guarantee, maxInFlight, maxRedrives },
     retry: { maxAttempts, ...retryOf(body) },
     paused: false,
     ...(type === "push" && { push }),
@@ -197,6 +200,7 @@ const subscriptionView = {
   onExhausted: z.enum(["park", "skip", "block"]),
   guarantee: z.enum(["at-least-once", "at-most-once", "effectively-once"]),
   maxInFlight: z.int(),
+  maxRedrives: z.int(),
   batch: z.object({ maxMessages: z.int(), maxWaitMs: z.int() }).optional(),
   paused: z.boolean(),
   pausedReason: z.string().optional(),
@@ -244,6 +248,7 @@ function showSettings({ retry, push, ...settings }: SubscriptionSettings, secret
     ...settings,
     maxAttempts,
     retry: delays,
+    maxRedrives: settings.maxRedrives ?? limits.defaultMaxRedrives,
     ...(push && {
       endpoint: {
         url: push.url,

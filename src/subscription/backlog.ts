@@ -178,10 +178,11 @@ export class Backlog {
     this.changes.buried.set(dying.offset, { dying, record, parks: parks && lane !== undefined });
   }
 
-  /** A dead letter leaves the dead: to wait again (`delivery`), or for good. */
-  unbury(offset: number, orderingKey: string | undefined, delivery?: Delivery): void {
+  /** A dead letter leaves the dead: to wait again, or for good, and how. */
+  unbury(offset: number, orderingKey: string | undefined, to: Delivery | "purged" | "moved"): void {
+    const delivery = typeof to === "string" ? undefined : to;
     this.counters.dead -= 1;
-    if (delivery === undefined) this.end("purged", offset);
+    if (typeof to === "string") this.end(to, offset);
     this.changes.unburied.add(offset);
     this.changes.state = true;
     if (delivery) this.put(delivery);

@@ -1,9 +1,17 @@
 // The SQL of dead letters: each with its message, so that it outlives the retention of its topic, and with the epoch
 // in which it died, so that it outlives a seek. Takes no decisions.
 
+import type { DeadLetterSelection, LetterAt } from "../dead-letter-calls";
+import { limits } from "../limits";
 import { fitting } from "../sql/page";
 import type { Grave } from "./backlog";
 import { type BuriedRow, type DeadRow, toDeadLetter } from "./subscription-rows";
+
+export type Sought = Omit<Extract<DeadLetterSelection, { all: true }>, "all">;
+export type Looked = Readonly<{ places: readonly LetterAt[]; next?: LetterAt }>;
+
+const BEFORE_ALL: LetterAt = { epoch: 0, offset: -1 };
+const COLUMNS = "epoch, offset, ordering_key, died_at, reason, detail, attempts, redrives, history";
 
 export class DeadLetterStore {
   constructor(private readonly sql: SqlStorage) {}
@@ -21,7 +29,7 @@ export class DeadLetterStore {
 
   insert(epoch: number, offset: number, { dying, record, parks }: Grave): void {
     this.sql.exec(
-      "INSERT OR REPLACE INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+      "INSERT OR REPLACE INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
       epoch,
       offset,
       dying.orderingKey ?? null,
@@ -30,6 +38,7 @@ export class DeadLetterStore {
       dying.death.reason,
       dying.death.detail ?? null,
       dying.attempts,
+      dying.redrives ?? 0,
       JSON.stringify(dying.history),
       record ?? null,
     );
@@ -51,25 +60,78 @@ export class DeadLetterStore {
     return records;
   }
 
-  /** Dead letters past `after` of `epoch`, by primary key, up to `maxBytes` of messages but at least one. */
-  page(epoch: number, after: number, limit: number, maxBytes: number): BuriedRow[] {
-    // Their sizes first: a cursor that is left half-read locks every table against being dropped.
-    const sizes = this.sql
-      .exec<{ bytes: number }>(
-        `SELECT coalesce(length(record), 0) AS bytes FROM dead_letters
-         WHERE (epoch, offset) > (?1, ?2) ORDER BY epoch, offset LIMIT ?3`,
-        epoch,
-        after,
-        limit,
+  /**
+   * The places of those that match past `after`: up to `limit` of them, and up to `maxBytes` of messages but at least
+   * one. Looks at a bounded number; `next` is how far, when there may be more. By primary key.
+   */
+  look({ after = BEFORE_ALL, limit, where = {} }: Sought, maxBytes: number): Looked {
+    const rows = Object.keys(where).length === 0 ? limit + 1 : limits.deadLettersScanned;
+    const { epoch = after.epoch } = where;
+    const from = epoch > after.epoch ? { epoch, offset: -1 } : after;
+    // Sizes and not rows: of a message that does not match nothing is read.
+    const looked = this.sql
+      .exec<{ epoch: number; offset: number; matches: number | null; bytes: number }>(
+        `SELECT epoch, offset, (?4 IS NULL OR reason = ?4) AND (?5 IS NULL OR ordering_key = ?5)
+           AND (?6 IS NULL OR died_at >= ?6) AND (?7 IS NULL OR died_at < ?7) AS matches,
+           coalesce(length(record), 0) AS bytes
+         FROM dead_letters WHERE (epoch, offset) > (?1, ?2) ORDER BY epoch, offset LIMIT ?3`,
+        from.epoch,
+        from.offset,
+        rows,
+        where.reason ?? null,
+        where.orderingKey ?? null,
+        where.diedAfter ?? null,
+        where.diedBefore ?? null,
       )
       .toArray();
+    const places: LetterAt[] = [];
+    let next = from;
+    let bytes = 0;
+    for (const { epoch, offset, ...row } of looked) {
+      if (where.epoch !== undefined && epoch > where.epoch) return { places };
+      if (row.matches === 1) {
+        bytes += row.bytes;
+        if (places.length === limit || (places.length > 0 && bytes > maxBytes)) return { places, next };
+        places.push({ epoch, offset });
+      }
+      next = { epoch, offset };
+    }
+    return looked.length === rows ? { places, next } : { places };
+  }
+
+  /** The first of `places` whose messages take up to `maxBytes`; one that is not there takes nothing. */
+  fit(places: readonly LetterAt[], maxBytes: number): Looked {
+    const rising = [...places].sort((a, b) => a.epoch - b.epoch || a.offset - b.offset);
+    if (maxBytes === Number.POSITIVE_INFINITY) return { places: rising };
+    const sizes = this.sql
+      .exec<{ place: number; bytes: number }>(
+        `SELECT place.key AS place, coalesce(length(record), 0) AS bytes
+         FROM json_each(?1) AS place CROSS JOIN dead_letters AS dead
+         ON dead.epoch = place.value->>0 AND dead.offset = place.value->>1 ORDER BY place.key`,
+        JSON.stringify(rising.map(({ epoch, offset }) => [epoch, offset])),
+      )
+      .toArray();
+    const beyond = sizes[fitting(sizes, maxBytes).length];
+    const next = beyond && rising[beyond.place - 1];
+    return next ? { places: rising.slice(0, beyond.place), next } : { places: rising };
+  }
+
+  /** Those at `places`, with their messages. */
+  read(places: readonly LetterAt[]): BuriedRow[] {
+    return this.at(places, "record");
+  }
+
+  /** Those at `places`, without their messages. */
+  readHeads(places: readonly LetterAt[]): BuriedRow[] {
+    return this.at(places, "NULL AS record");
+  }
+
+  private at(places: readonly LetterAt[], record: string): BuriedRow[] {
     return this.sql
       .exec<DeadRow>(
-        `SELECT epoch, offset, ordering_key, died_at, reason, detail, attempts, history, record FROM dead_letters
-         WHERE (epoch, offset) > (?1, ?2) ORDER BY epoch, offset LIMIT ?3`,
-        epoch,
-        after,
-        fitting(sizes, maxBytes).length,
+        `SELECT ${COLUMNS}, ${record} FROM json_each(?1) AS place CROSS JOIN dead_letters AS dead
+         ON dead.epoch = place.value->>0 AND dead.offset = place.value->>1 ORDER BY epoch, offset`,
+        JSON.stringify(places.map(({ epoch, offset }) => [epoch, offset])),
       )
       .toArray()
       .map(toDeadLetter);
@@ -86,21 +148,14 @@ export class DeadLetterStore {
     for (const { offset } of cursor) yield offset;
   }
 
-  /** Those of an epoch's `offsets` that are dead, or the oldest `limit` of all: without their messages. */
-  chosen(selection: { offsets: readonly number[]; epoch?: number } | { limit: number }): BuriedRow[] {
-    const columns = "epoch, offset, ordering_key, died_at, reason, detail, attempts, history, NULL AS record";
-    const cursor =
-      "offsets" in selection
-        ? this.sql.exec<DeadRow>(
-            `SELECT ${columns} FROM dead_letters
-             WHERE epoch = ?1 AND offset IN (SELECT value FROM json_each(?2)) ORDER BY offset`,
-            selection.epoch ?? 0,
-            JSON.stringify(selection.offsets),
-          )
-        : this.sql.exec<DeadRow>(
-            `SELECT ${columns} FROM dead_letters ORDER BY epoch, offset LIMIT ?1`,
-            selection.limit,
-          );
-    return cursor.toArray().map(toDeadLetter);
+  /** Those of an epoch's `offsets` that are dead, without their messages. By primary key. */
+  chosen({ offsets, epoch = 0 }: { offsets: readonly number[]; epoch?: number }): BuriedRow[] {
+    return this.readHeads(offsets.map((offset) => ({ epoch, offset })));
+  }
+
+  /** When the oldest of all died. By the index on it. */
+  oldestDeathAt(): number | undefined {
+    const { at } = this.sql.exec<{ at: number | null }>("SELECT min(died_at) AS at FROM dead_letters").one();
+    return at ?? undefined;
   }
 }

@@ -20,6 +20,8 @@ type Common = Readonly<{
   /** Attempts that ended without success. */
   attempts: number;
   history: readonly AttemptNote[];
+  /** How often it was sent round again as a dead letter; absent while it never was. */
+  redrives?: number;
 }>;
 export type Waiting = Common & Readonly<{ state: "waiting"; availableAt: number; lastLeaseId?: string }>;
 export type Leased = Common & Readonly<{ state: "leased"; leaseId: string }>;
@@ -85,11 +87,16 @@ export function giveBack(leased: Leased, availableAt: number): Waiting {
   return { ...common(leased), state: "waiting", availableAt, lastLeaseId: leased.leaseId };
 }
 
-/** Sends a dead letter round again, with all its attempts before it and its history kept. */
-export function redrive(dead: Omit<Common, "attempts">, now: number): Waiting {
-  return { ...common({ ...dead, attempts: 0 }), state: "waiting", availableAt: now };
+/** Sends a dead letter round again from `availableAt` on, with all its attempts before it and its history kept. */
+export function redrive(dead: Omit<Common, "attempts">, availableAt: number): Waiting {
+  const redrives = (dead.redrives ?? 0) + 1;
+  return { ...common({ ...dead, attempts: 0, redrives }), state: "waiting", availableAt };
 }
 
-function common({ offset, orderingKey, attempts, history }: Common): Common {
-  return { offset, attempts, history, ...(orderingKey !== undefined && { orderingKey }) };
+function common({ offset, orderingKey, attempts, history, redrives = 0 }: Common): Common {
+  return {
+    ...{ offset, attempts, history },
+    ...(orderingKey !== undefined && { orderingKey }),
+    ...(redrives > 0 && { redrives }),
+  };
 }

@@ -2,6 +2,15 @@
 // leases, and settles them. Push is a pull consumer that lives inside: one state machine serves both.
 
 import { DurableObject } from "cloudflare:workers";
+import type {
+  DeadLetter,
+  DeadLetterPage,
+  DeadLetterSelection,
+  MovedLetter,
+  PurgeAnswer,
+  RedriveAnswer,
+  RedriveCall,
+} from "../dead-letter-calls";
 import type { DispatchCalls } from "../dispatch-calls";
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
@@ -10,8 +19,6 @@ import { objectName } from "../object-name";
 import { type Runtime, systemRuntime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import type {
-  DeadLetter,
-  DeadLetterSelection,
   ExpireAnswer,
   LeaseAnswer,
   LeaseCall,
@@ -30,7 +37,7 @@ import type {
 import type { Audit, Trace, TraceCall } from "../timeline-calls";
 import type { TopicCalls } from "../topic-calls";
 import { Backlog, sums } from "./backlog";
-import { DeadLetterDesk, type Redriven } from "./dead-letter-desk";
+import { DeadLetterDesk } from "./dead-letter-desk";
 import { dueAt } from "./due";
 import { ExpiryDesk } from "./expiry-desk";
 import { LaneGate } from "./lane-gate";
@@ -246,7 +253,11 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.whenLive(async (state) => ok(await state.deadLetters.list(epoch, after, limit)));
   }
 
-  async redrive(call: DeadLetterSelection): Promise<Result<Redriven>> {
+  async findDeadLetters(call: DeadLetterSelection): Promise<Result<DeadLetterPage>> {
+    return this.whenLive(async (state) => ok(await state.deadLetters.find(call)));
+  }
+
+  async redrive(call: RedriveCall): Promise<Result<RedriveAnswer>> {
     return this.whenLive(async (state) => {
       const redriven = await state.deadLetters.redrive(call);
       this.goOn(state);
@@ -254,11 +265,19 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     });
   }
 
-  async purge(call: DeadLetterSelection): Promise<Result<{ purged: number }>> {
+  async purge(call: DeadLetterSelection): Promise<Result<PurgeAnswer>> {
     return this.whenLive(async (state) => {
-      const purged = await state.deadLetters.purge(call);
+      const answer = await state.deadLetters.purge(call);
       this.goOn(state);
-      return ok({ purged });
+      return ok(answer);
+    });
+  }
+
+  async moveLetters({ letters }: { letters: readonly MovedLetter[] }): Promise<Result<{ moved: number }>> {
+    return this.whenLive((state) => {
+      const moved = state.deadLetters.move(letters);
+      this.goOn(state);
+      return ok({ moved });
     });
   }
 
@@ -321,12 +340,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       await desk.buryDying();
       const head = await reader.askHead();
       const gaps = this.store.gaps.list();
+      const oldest = this.store.deadLetters.oldestDeathAt();
       return ok({
         partition: row.partition,
         head,
         ...sums(backlog, head),
         paused: row.settings.paused,
         gaps,
+        ...(oldest !== undefined && { oldestDeathAt: oldest }),
       });
     });
   }
@@ -427,7 +448,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       ended: () => this.loaded && this.goOn(this.loaded),
     });
     const deadLetters = new DeadLetterDesk({
-      ...{ ...parts, desk, store: this.store, runtime },
+      ...{ ...parts, desk, store: this.store, runtime, settings: () => state.row.settings },
       change: (decide) => this.change(state, decide),
     });
     const timeline = new TimelineDesk({

@@ -11,6 +11,7 @@ export type WaitingRow = {
   offset: number;
   ordering_key: string | null;
   attempts: number;
+  redrives: number;
   available_at: number;
   last_lease_id: string | null;
   history: string;
@@ -24,6 +25,7 @@ export type DeadRow = {
   reason: DeadLetterReason;
   detail: string | null;
   attempts: number;
+  redrives: number;
   history: string;
   record: ArrayBuffer | null;
 };
@@ -36,6 +38,7 @@ export function toRow(delivery: Exclude<Delivery, Leased>): WaitingRow {
     offset: delivery.offset,
     ordering_key: delivery.orderingKey ?? null,
     attempts: delivery.attempts,
+    redrives: delivery.redrives ?? 0,
     available_at: delivery.state === "waiting" ? delivery.availableAt : 0,
     last_lease_id: delivery.state === "waiting" ? (delivery.lastLeaseId ?? null) : null,
     history: JSON.stringify(delivery.history),
@@ -49,6 +52,7 @@ export function toDelivery(row: WaitingRow, leased: Delivery | undefined): Deliv
     attempts: row.attempts,
     history: JSON.parse(row.history) as AttemptNote[],
     ...(row.ordering_key !== null && { orderingKey: row.ordering_key }),
+    ...(row.redrives > 0 && { redrives: row.redrives }),
   };
   if (leased?.state === "leased") return { ...common, state: "leased", leaseId: leased.leaseId };
   if (row.death !== null) return { ...common, state: "dying", death: JSON.parse(row.death) as Death };
@@ -63,6 +67,7 @@ export function toDeadLetter(row: DeadRow): BuriedRow {
     diedAt: row.died_at,
     reason: row.reason,
     attempts: row.attempts,
+    redrives: row.redrives,
     history: JSON.parse(row.history) as AttemptNote[],
     ...(row.ordering_key !== null && { orderingKey: row.ordering_key }),
     ...(row.detail !== null && { detail: row.detail }),

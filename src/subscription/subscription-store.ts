@@ -49,6 +49,24 @@ const MIGRATIONS = [
     `CREATE TABLE gaps (number INTEGER PRIMARY KEY, from_offset INTEGER NOT NULL,
        to_offset INTEGER NOT NULL, count INTEGER NOT NULL, at INTEGER NOT NULL) STRICT`,
   ],
+  // How often each was sent round again. Before the message, as all that is read without it.
+  [
+    `CREATE TABLE counted_waiting (offset INTEGER PRIMARY KEY, ordering_key TEXT, attempts INTEGER NOT NULL,
+       redrives INTEGER NOT NULL, available_at INTEGER NOT NULL, last_lease_id TEXT, history TEXT NOT NULL, death TEXT,
+       record BLOB) STRICT`,
+    `INSERT INTO counted_waiting SELECT offset, ordering_key, attempts, 0, available_at, last_lease_id, history, death,
+       record FROM waiting`,
+    "DROP TABLE waiting",
+    "ALTER TABLE counted_waiting RENAME TO waiting",
+    `CREATE TABLE counted_letters (epoch INTEGER NOT NULL, offset INTEGER NOT NULL, ordering_key TEXT,
+       parks INTEGER NOT NULL, died_at INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT, attempts INTEGER NOT NULL,
+       redrives INTEGER NOT NULL, history TEXT NOT NULL, record BLOB, PRIMARY KEY (epoch, offset)) STRICT, WITHOUT ROWID`,
+    `INSERT INTO counted_letters SELECT epoch, offset, ordering_key, parks, died_at, reason, detail, attempts, 0, history,
+       record FROM dead_letters`,
+    "DROP TABLE dead_letters",
+    "ALTER TABLE counted_letters RENAME TO dead_letters",
+    "CREATE INDEX dead_letters_by_death ON dead_letters (died_at)",
+  ],
 ];
 
 /** `parentCleared`: its parent has nothing left of its keys. */
@@ -152,7 +170,7 @@ export class SubscriptionStore {
     const stored = JSON.parse(state.leases) as StoredLease[];
     const rows = this.sql
       .exec<WaitingRow>(
-        "SELECT offset, ordering_key, attempts, available_at, last_lease_id, history, death FROM waiting",
+        "SELECT offset, ordering_key, attempts, redrives, available_at, last_lease_id, history, death FROM waiting",
       )
       .toArray();
     const lanes = this.sql
@@ -240,11 +258,12 @@ export class SubscriptionStore {
     }
     if (rows.length === 0) return;
     this.sql.exec(
-      `INSERT INTO waiting (offset, ordering_key, attempts, available_at, last_lease_id, history, death)
-       SELECT value->>'offset', value->>'ordering_key', value->>'attempts', value->>'available_at',
-         value->>'last_lease_id', value->>'history', value->>'death' FROM json_each(?1) WHERE true
-       ON CONFLICT (offset) DO UPDATE SET attempts = excluded.attempts, available_at = excluded.available_at,
-         last_lease_id = excluded.last_lease_id, history = excluded.history, death = excluded.death`,
+      `INSERT INTO waiting (offset, ordering_key, attempts, redrives, available_at, last_lease_id, history, death)
+       SELECT value->>'offset', value->>'ordering_key', value->>'attempts', value->>'redrives',
+         value->>'available_at', value->>'last_lease_id', value->>'history', value->>'death'
+       FROM json_each(?1) WHERE true
+       ON CONFLICT (offset) DO UPDATE SET attempts = excluded.attempts, redrives = excluded.redrives,
+         available_at = excluded.available_at, last_lease_id = excluded.last_lease_id, history = excluded.history, death = excluded.death`,
       JSON.stringify(rows),
     );
     for (const { offset } of rows) {

@@ -289,7 +289,12 @@ describe("clause 17, dead letters", () => {
     await seek(queue, { offsets: { 0: 1 } });
     const [k2] = await queue.pullAll(1, { max: 1 });
     if (!k2) throw new Error("k2 was pulled");
-    expect(await redrive(queue, { all: true })).toEqual({ redriven: 1, superseded: 1, more: false });
+    expect(await redrive(queue, { all: true })).toEqual({
+      redriven: 1,
+      superseded: 1,
+      refused: 0,
+      more: false,
+    });
     expect(await queue.deadLetters()).toEqual([]);
     const rest = await queue.pullAll(2);
     expect(ids(rest)).toEqual(["k1", "free"]);

@@ -287,6 +287,7 @@ describe("topics and subscriptions", () => {
     ["push without an endpoint", sub, { type: "push" }, "endpoint"],
     ["pull with an endpoint", sub, { endpoint: { url: "https://hooks.example.com" } }, "endpoint"],
     ["pull that is effectively once", sub, { guarantee: "effectively-once" }, "guarantee"],
+    ["more rounds than there may be", sub, { maxRedrives: 1_001 }, "maxRedrives", 1_000],
     ["at most once with many attempts", sub, { guarantee: "at-most-once", maxAttempts: 3 }, "maxAttempts", 1],
     [
       "a lease shorter than its request",

@@ -350,6 +350,7 @@ describe("dead letters over several partitions", () => {
     expect(await api.call("POST", `${queue.path}/dead-letters/redrive`, some)).toEqual({
       redriven: 5,
       superseded: 0,
+      refused: 0,
       more: false,
     });
     const all = { json: { all: true } };

@@ -54,8 +54,11 @@ const subscriptionTouches = (
   report: (subscription) =>
     subscription.report({ leaseId, outcomes: [{ offset: 0, result: "delivered" }], done: true }),
   deadLetters: (subscription) => subscription.deadLetters({ after: -1, limit: 1 }),
+  findDeadLetters: (subscription) => subscription.findDeadLetters({ all: true, limit: 1 }),
   redrive: (subscription) => subscription.redrive({ all: true, limit: 1 }),
   purge: (subscription) => subscription.purge({ all: true, limit: 1 }),
+  moveLetters: (subscription) =>
+    subscription.moveLetters({ letters: [{ epoch: 0, offset: 0, redrives: 0 }] }),
   seek: (subscription) =>
     subscription.seek({ seekId: "late", to: { at: "earliest" }, reprocess: true, dryRun: false }),
   expire: (subscription) => subscription.expire({ before: 99 }),

@@ -194,10 +194,14 @@ describe("an audit", () => {
     ["a lane has forgotten its follower", "DELETE FROM lanes", 4],
     ["the outcomes are gone", "UPDATE state SET outcomes = NULL", 0],
     ["the leases are gone", "UPDATE state SET leases = '[]'", 3],
-    ["what was acked waits again", "INSERT INTO waiting VALUES (0, NULL, 1, 0, NULL, '[]', NULL, NULL)", 0],
+    [
+      "what was acked waits again",
+      "INSERT INTO waiting VALUES (0, NULL, 1, 0, 0, NULL, '[]', NULL, NULL)",
+      0,
+    ],
     [
       "something was never taken from the log",
-      "INSERT INTO waiting VALUES (9, NULL, 1, 0, NULL, '[]', NULL, NULL)",
+      "INSERT INTO waiting VALUES (9, NULL, 1, 0, 0, NULL, '[]', NULL, NULL)",
       9,
     ],
   ])("names the first offset that breaks the law when %s", async (_, sql, offset) => {

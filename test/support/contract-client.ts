@@ -37,6 +37,8 @@ export type NewMessage = Readonly<{
   dataBase64?: string;
   contentType?: string;
   attributes?: Readonly<Record<string, string>>;
+  delayMs?: number;
+  ttlMs?: number;
 }>;
 
 /** What became of one published message: its place, or its problem. */
@@ -71,9 +73,11 @@ export type DeadLetter = Readonly<{
   partition: number;
   epoch: number;
   offset: number;
+  diedAt: number;
   reason: string;
   detail?: string;
   attempts: number;
+  redrives: number;
   history: readonly Readonly<{ at: number; error?: string; status?: number }>[];
   message?: Readonly<{ id: string; data?: string; dataBase64?: string }>;
 }>;
