@@ -191,7 +191,7 @@ export class Scene {
     // Retention has no alarm of its own: the sweep's poke is the call that drops what is past it.
     await this.topic.wake();
     await this.settle();
-    const later = { ...systemRuntime, now: () => Date.now() + limits.ledgerRetentionMs + DAY_MS };
+    const later = { ...systemRuntime, now: () => Date.now() + limits.maxLedgerRetentionMs + DAY_MS };
     const ledger = new LedgerStore(bindings.LEDGER, later);
     while ((await ledger.sweep(limits.ledgerSweepRows)) === limits.ledgerSweepRows);
   }
