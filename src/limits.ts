@@ -96,6 +96,10 @@ export const limits = {
   releasedAtOnce: 1_000,
   /** Rows of released messages that one alarm writes before it lets others have their turn. */
   releasesPerAlarm: 8,
+  /** Producers that a partition remembers, for as long as the topic lives: a row of about 100 bytes each. */
+  producersPerPartition: 10_000,
+  /** Below 2^53 with room to count up: every number on the way here is exact. */
+  maxSequence: 9_000_000_000_000_000,
   subscriptionsPerTopic: 1_000,
   /** Names to go back to; of 64 partitions each is about 1 kB. */
   snapshotsPerSubscription: 100,

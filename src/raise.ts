@@ -60,10 +60,12 @@ function among<T extends Readonly<{ index: number }>>(items: readonly T[], index
   });
 }
 
-/** What binds each message to its partition: its ordering key, else its client's id, else nothing. */
-function bindingKeys({ records, clientIds }: RecordBatch): (string | undefined)[] {
+/** What binds each message to its partition: its ordering key, else its producer, else its client's id, else nothing. */
+function bindingKeys({ records, clientIds, producer }: RecordBatch): (string | undefined)[] {
   const ids = new Map(clientIds.map(({ index, id }) => [index, id]));
-  return recordSpans(records).map((span, index) => unpackRecord(records, span).orderingKey ?? ids.get(index));
+  return recordSpans(records).map(
+    (span, index) => unpackRecord(records, span).orderingKey ?? producer?.name ?? ids.get(index),
+  );
 }
 
 function homeOf(key: string | undefined, { partition }: RecordBatch, partitions: number): number {

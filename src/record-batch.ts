@@ -13,6 +13,9 @@ export type ClientId = Readonly<{ index: number; id: string; fingerprint: string
 /** A message that takes its offset only at `deliverAt` (epoch milliseconds), told apart by its id until then. */
 export type ScheduledItem = Readonly<{ index: number; id: string; deliverAt: number }>;
 
+/** Who numbered the messages of a batch, and the number of the first: the others count up from it. */
+export type ProducerMark = Readonly<{ name: string; sequence: number }>;
+
 export type RecordBatch = Readonly<{
   /** Made once per publish request and partition; every retry inside the broker repeats it. */
   batchId: string;
@@ -25,6 +28,8 @@ export type RecordBatch = Readonly<{
   clientIds: readonly ClientId[];
   /** Its delayed messages, in order; left out when there are none. So nobody has to unpack records to know. */
   scheduled?: readonly ScheduledItem[];
+  /** It is then taken whole or not at all, and never cut. */
+  producer?: ProducerMark;
   records: Uint8Array;
 }>;
 

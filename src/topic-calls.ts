@@ -31,6 +31,8 @@ export type AppendException = Readonly<
     | { error: BrokerError }
     | { scheduledFor: number; duplicate?: true }
     | { cancelled: true }
+    /** Its producer's number was accepted before. Where it lies is not known. */
+    | { knownSequence: number }
   )
 >;
 
@@ -46,6 +48,9 @@ export type BatchAnswer = Readonly<{
   /** Nothing was stored: some of it belongs elsewhere. Cut it by this number of partitions (raise.ts). */
   movedTo?: number;
 }>;
+
+/** How far a producer has come: the number of its last accepted message, and when that was. */
+export type ProducerPlace = Readonly<{ lastSequence: number; lastAt: number }>;
 
 /** An id that a partition knows, what became of it there, and the fingerprint of what it named then. */
 export type KnownId = Standing & Readonly<{ id: string; partition: number; fingerprint: string }>;
@@ -168,6 +173,12 @@ export interface TopicCalls {
     ids: readonly string[];
     child: number;
   }): Promise<Result<{ known: readonly KnownId[]; cutAt?: number }>>;
+  /** How far a producer has come; null when it is unknown. `child` asks as a partition that a raise made of this one. */
+  producer(call: { name: string; child?: number }): Promise<Result<ProducerPlace | null>>;
+  /** The next sequence of a producer is the one after `lastSequence`, whatever it was. */
+  beginProducer(call: { name: string; lastSequence: number }): Promise<Result<null>>;
+  /** Forgets a producer. One that is unknown is forgotten already. */
+  forgetProducer(call: { name: string }): Promise<Result<null>>;
   /** Whole rows from `from` on (trimmed to start there), up to `maxBytes` but at least one row. */
   read(call: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>>;
   /** The records at `offsets` (rising) that are still retained, or with `retired` still on disk. */

@@ -70,6 +70,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it asks the partition that its keys came from, and answers those they went to",
   },
+  "src/topic/producer-desk.ts": {
+    may: ["async"],
+    why: "it asks the partition that a producer was in before a raise",
+  },
   "src/subscription/dead-letter-desk.ts": {
     may: ["async"],
     why: "it has the dying buried, which reads the log, before it looks at the dead",

@@ -15,6 +15,7 @@ import { metricsRoute } from "./metrics-routes";
 import { operateRoutes } from "./operate-routes";
 import { queuePlace, subscriptionPlace, topicPlace } from "./place-routes";
 import { problemResponse } from "./problem";
+import { producerRoutes } from "./producer-routes";
 import { inboundRoute, publishRoutes } from "./publish-routes";
 import { pullRoutes } from "./pull-routes";
 import { type HonoEnv, refusalOfFault, serve } from "./request-routes";
@@ -36,6 +37,7 @@ export const routes: readonly Route[] = [
   ...[topicPlace, queuePlace].flatMap(messageRoutes),
   ...[topicPlace, queuePlace].flatMap(timelineRoutes),
   ...[topicPlace, queuePlace].flatMap(delayRoutes),
+  ...[topicPlace, queuePlace].flatMap(producerRoutes),
   ...subscriptionRoutes,
   ...queueRoutes,
   ...[subscriptionPlace, queuePlace].flatMap(readerRoutes),

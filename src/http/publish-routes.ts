@@ -5,10 +5,12 @@ import { z } from "zod";
 import type { TopicEntry } from "../catalog/catalog-entry";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
+import type { ProducerMark } from "../record-batch";
 import { authenticateInbound } from "./auth";
 import type { Broker } from "./broker";
 import type { PathParams, TopicPlace } from "./place-routes";
 import { problemResponse } from "./problem";
+import { producerOf, undelayed } from "./producer-headers";
 import { itemResults, type Outcomes, refusalOf, statusOf } from "./publish";
 import { readBatch } from "./publish-body";
 import { type Draft, prefersWait, readItem, readRaw, type Stamp, traceparentOf } from "./publish-items";
@@ -99,7 +101,9 @@ async function publishRaw(asked: Asked): Promise<Result<never> | Response> {
   if (!body.ok) return body;
   const item = readRaw(request.headers, body.value, topic.settings, stampOf(broker, request, asked.since));
   if (!item.ok) return item;
-  const publish = { items: [item], atomic: false, wait: prefersWait(request.headers) };
+  const producer = producerOf(request.headers, 1);
+  if (!producer.ok) return producer;
+  const publish = publishOf([item], { atomic: false, producer: producer.value }, request);
   return answer(asked, publish, await publishItems(broker, topic, publish), "single");
 }
 
@@ -113,8 +117,21 @@ async function publishBatch(asked: Asked): Promise<Result<never> | Response> {
   const { values, atomic } = batch.value;
   const stamp = stampOf(broker, request, asked.since);
   const items = values.map((value, index) => (value.ok ? readItem(value.value, index, stamp) : value));
-  const publish = { items, atomic, wait: prefersWait(request.headers) };
+  const producer = producerOf(request.headers, items.length);
+  if (!producer.ok) return producer;
+  const publish = publishOf(items, { atomic, producer: producer.value }, request);
   return answer(asked, publish, await publishItems(broker, asked.topic, publish), "batch");
+}
+
+/** What a producer numbers is taken whole or not at all, and takes its offset at once. */
+function publishOf(
+  items: readonly Result<Draft>[],
+  { atomic, producer }: Readonly<{ atomic: boolean; producer: ProducerMark | undefined }>,
+  { headers }: Request,
+): Publish {
+  const wait = prefersWait(headers);
+  if (producer === undefined) return { items, atomic, wait };
+  return { items: items.map(undelayed), atomic: true, wait, producer };
 }
 
 function stampOf({ runtime }: Broker, { headers }: Request, publishedAt: number): Stamp {

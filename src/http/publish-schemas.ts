@@ -2,7 +2,18 @@
 
 import { z } from "zod";
 import { limits } from "../limits";
-import { askedInstant, instant, messageId, problem, whole } from "./schemas";
+import { askedInstant, instant, messageId, name, problem, queryNumber, whole } from "./schemas";
+
+/** Both, or neither. */
+export const producerHeaders = z.object({
+  "Pennypost-Producer": name.meta({
+    description: "Who numbers its messages. With it the publish is stored whole or not at all.",
+    example: "orders-outbox",
+  }),
+  "Pennypost-Sequence": queryNumber(1, limits.maxSequence).meta({
+    description: "The number that the producer gave the first message; the others count up from it.",
+  }),
+});
 
 export const publishHeaders = z.object({
   "Idempotency-Key": messageId.optional().meta({
@@ -20,6 +31,8 @@ export const publishHeaders = z.object({
     description: "Nobody is handed it later than this after it was published, or was due.",
   }),
   "Pennypost-Attr-{name}": z.string().optional().meta({ description: "An attribute of the message." }),
+  "Pennypost-Producer": producerHeaders.shape["Pennypost-Producer"].optional(),
+  "Pennypost-Sequence": producerHeaders.shape["Pennypost-Sequence"].optional(),
   Prefer: z
     .string()
     .optional()
@@ -27,7 +40,12 @@ export const publishHeaders = z.object({
   traceparent: z.string().optional().meta({ description: "W3C Trace Context." }),
 });
 
-export const batchHeaders = publishHeaders.pick({ Prefer: true, traceparent: true });
+export const batchHeaders = publishHeaders.pick({
+  "Pennypost-Producer": true,
+  "Pennypost-Sequence": true,
+  Prefer: true,
+  traceparent: true,
+});
 
 const item = z
   .strictObject({
@@ -65,7 +83,10 @@ const stored = z
     status: z.literal("stored"),
     messages: z.array(
       z.object({
-        id: z.string(),
+        id: z.string().optional().meta({
+          description:
+            "Left out of what its producer's number says was stored before, under an id of the broker.",
+        }),
         partition: z.int().optional(),
         offset: z.int().optional(),
         duplicate: z
@@ -76,6 +97,9 @@ const stored = z
           .string()
           .optional()
           .meta({ description: "Of a duplicate: the path of the first publish and its timeline." }),
+        sequence: z.int().optional().meta({
+          description: "In place of an offset: the producer's number, which was accepted before.",
+        }),
         scheduledFor: instant
           .optional()
           .meta({ description: "In place of an offset: when it is due to take one." }),

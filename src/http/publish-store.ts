@@ -6,12 +6,12 @@ import type { TopicEntry } from "../catalog/catalog-entry";
 import { inParallel } from "../catalog/entry-lifecycle";
 import { fullForMs } from "../catalog/full-store";
 import type { Env } from "../env";
-import { type BrokerError, ok, type Result, refuse } from "../errors";
+import { type BrokerError, ok, type Refused, type Result, refuse } from "../errors";
 import { fingerprintBytes } from "../fingerprint";
 import { limits } from "../limits";
 import { toBase64 } from "../message-json";
 import { objectName } from "../object-name";
-import type { RecordBatch } from "../record-batch";
+import type { ProducerMark, RecordBatch } from "../record-batch";
 import type { BatchAnswer } from "../topic-calls";
 import { sha256 } from "./auth";
 import type { Broker } from "./broker";
@@ -31,12 +31,20 @@ import {
 import type { Draft } from "./publish-items";
 import { asksForDelay } from "./timing";
 
-/** The items of a publish, in the order they were sent, and how they are to be published. */
-export type Publish = Readonly<{ items: readonly Result<Draft>[]; atomic: boolean; wait: boolean }>;
+/**
+ * The items of a publish, in the order they were sent, and how they are to be published. One of a `producer` is atomic.
+ */
+export type Publish = Readonly<{
+  items: readonly Result<Draft>[];
+  atomic: boolean;
+  wait: boolean;
+  producer?: ProducerMark;
+}>;
 
 type How = Readonly<{
   atomic: boolean;
   wait: boolean;
+  producer?: ProducerMark | undefined;
   /** The topic was read again because what the isolate knew of it was gone. */
   afresh: boolean;
 }>;
@@ -46,7 +54,7 @@ type Sent = Awaited<ReturnType<Env["INGRESS"]["send"]>> | Awaited<ReturnType<Env
 export async function publishItems(
   broker: Broker,
   topic: TopicEntry,
-  { items, atomic, wait }: Publish,
+  { items, atomic, wait, producer }: Publish,
 ): Promise<Outcomes> {
   const refused = atomic ? refuseTogether(items) : undefined;
   if (refused) return refused;
@@ -56,7 +64,7 @@ export async function publishItems(
     if (item.ok) entries.push(toEntry(item.value, index));
     else outcomes.set(index, { status: "refused", error: item.error });
   });
-  await write(broker, topic, await Promise.all(entries), { atomic, wait, afresh: false }, outcomes);
+  await write(broker, topic, await Promise.all(entries), { atomic, wait, producer, afresh: false }, outcomes);
   return outcomes;
 }
 
@@ -75,7 +83,12 @@ async function write(
   outcomes: Outcomes,
 ): Promise<void> {
   const newId = () => broker.runtime.newId();
-  const bounds = bind(entries, topic, { choice: broker.runtime.random(), newId });
+  const { producer } = how;
+  const bounds = bind(entries, topic, {
+    choice: broker.runtime.random(),
+    newId,
+    ...(producer && { producer }),
+  });
   if (!how.atomic && !how.wait && mayAccept(bounds, entries)) {
     const packed = packAll(bounds);
     if (packed) return accept(broker, topic, bounds, packed, outcomes);
@@ -137,7 +150,7 @@ async function storeAtomically(broker: Broker, bounds: readonly Bound[], outcome
 }
 
 function atomicFault(bounds: readonly Bound[]): BrokerError | undefined {
-  if (bounds.length > 1) return spansPartitions.error;
+  if (bounds.length > 1) return spansPartitions(bounds).error;
   const tooLarge = bounds.some(({ batch }) => batch.records.byteLength > limits.rowBytes);
   if (!tooLarge) return undefined;
   return refuse("payload-too-large", `An atomic publish is at most ${limits.rowBytes} bytes.`, {
@@ -146,21 +159,26 @@ function atomicFault(bounds: readonly Bound[]): BrokerError | undefined {
   }).error;
 }
 
-const spansPartitions = refuse(
-  "atomic-spans-partitions",
-  "The messages of an atomic publish go to one partition: give them one ordering key.",
-  { field: "atomic", limit: 1 },
-);
+function spansPartitions([bound]: readonly Bound[]): Refused {
+  if (bound?.batch.producer === undefined) {
+    const detail = "The messages of an atomic publish go to one partition: give them one ordering key.";
+    return refuse("atomic-spans-partitions", detail, { field: "atomic", limit: 1 });
+  }
+  const detail =
+    "The messages that a producer numbers in one publish go to one partition: give them one ordering key, or none.";
+  return refuse("producer-spans-partitions", detail, { field: "Pennypost-Producer", limit: 1 });
+}
 
 /** Stores one record batch, in parts if its partition was raised meanwhile. Answers the first refusal, if any. */
 async function storeOne(
   broker: Broker,
-  { batch, indexes }: Bound,
+  whole: Bound,
   atomic: boolean,
   outcomes: Outcomes,
 ): Promise<BrokerError | undefined> {
+  const { batch, indexes } = whole;
   const append = (part: RecordBatch) => appendStored(broker, part, atomic);
-  const parts = await appendInParts(batch, append, atomic ? spansPartitions : undefined);
+  const parts = await appendInParts(batch, append, atomic ? spansPartitions([whole]) : undefined);
   let refusal: BrokerError | undefined;
   for (const part of parts) {
     const bound = { batch: part.batch, indexes: part.indexes.map((place) => indexes[place] ?? place) };

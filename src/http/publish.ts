@@ -5,6 +5,7 @@ import { type BrokerError, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Message } from "../message";
 import {
+  type ProducerMark,
   packRecordBatch,
   packRecords,
   partitionOf,
@@ -33,6 +34,8 @@ export type Outcome = Readonly<
   | { status: "scheduled"; partition: number; scheduledFor: number; duplicate: boolean }
   /** It met its first publish, which was cancelled. */
   | { status: "cancelled"; partition: number; duplicate: true; cancelled: true }
+  /** Its producer's number was accepted before; where it lies is not known. */
+  | { status: "known"; partition: number; sequence: number; duplicate: true }
   | { status: "refused"; error: BrokerError }
 >;
 export type Outcomes = Map<number, Outcome>;
@@ -40,17 +43,19 @@ export type Outcomes = Map<number, Outcome>;
 type Target = Readonly<{ generation: string; partitions: number }>;
 
 /**
- * One record batch per partition. A message goes by its ordering key, else by its client's id, so that a retry
+ * One record batch per partition. A message goes by its ordering key, else by its producer's name, which keeps what the
+ * producer numbers together, else by its client's id, so that a retry
  * meets its first publish; else by `choice` in [0, 1), the same for the whole request.
  */
 export function bind(
   entries: readonly Entry[],
   { generation, partitions }: Target,
-  { choice, newId }: Readonly<{ choice: number; newId(): string }>,
+  { choice, newId, producer }: Readonly<{ choice: number; newId(): string; producer?: ProducerMark }>,
 ): readonly Bound[] {
   const spread = Math.floor(choice * partitions);
   const byPartition = Map.groupBy(entries, ({ message, fingerprint }) => {
     if (message.orderingKey !== undefined) return partitionOf(message.orderingKey, partitions);
+    if (producer !== undefined) return partitionOf(producer.name, partitions);
     return fingerprint === undefined ? spread : partitionOf(message.id, partitions);
   });
   return [...byPartition].map(([partition, bound]) => {
@@ -59,7 +64,8 @@ export function bind(
       fingerprint === undefined ? [] : [{ index, id, fingerprint }],
     );
     const records = packRecords(bound.map(({ message }) => message));
-    const batch = { ...head, clientIds, ...delayedAmong(bound), records };
+    const mark = producer && { producer };
+    const batch = { ...head, clientIds, ...delayedAmong(bound), ...mark, records };
     return { batch, indexes: bound.map(({ index }) => index) };
   });
 }
@@ -126,6 +132,9 @@ export function noteStored(outcomes: Outcomes, { batch, indexes }: Bound, answer
 function exceptional(exception: AppendException, partition: number): Outcome {
   if ("error" in exception) return { status: "refused", error: exception.error };
   if ("cancelled" in exception) return { status: "cancelled", partition, duplicate: true, cancelled: true };
+  if ("knownSequence" in exception) {
+    return { status: "known", partition, sequence: exception.knownSequence, duplicate: true };
+  }
   if ("scheduledFor" in exception) {
     const { scheduledFor, duplicate = false } = exception;
     return { status: "scheduled", partition, scheduledFor, duplicate };
@@ -170,6 +179,8 @@ export function itemResults(
     if (!outcome || outcome.status === "accepted") return id;
     if (outcome.status === "refused") return { ...id, error: problemOf(outcome.error) };
     const { status: _, ...place } = outcome;
+    // Under which id it was stored is not known either, unless its publisher chose it.
+    if ("sequence" in place) return item.ok && item.value.isClientId ? { ...id, ...place } : place;
     if (!place.duplicate || !timelineOf || !item.ok) return { ...id, ...place };
     const { partition } = place;
     const first =
@@ -185,7 +196,7 @@ export function statusOf(outcomes: ReadonlyMap<number, Outcome>): "accepted" | "
   return statuses.has("accepted") ? "accepted" : "refused";
 }
 
-const STORED = ["stored", "scheduled", "cancelled"] as const;
+const STORED = ["stored", "scheduled", "cancelled", "known"] as const;
 
 /**
  * The refusal of a request of which every message was refused. One reason shared by all, like a broker that is
@@ -211,4 +222,7 @@ const SHARED: ReadonlySet<string> = new Set([
   "topic-not-found",
   "gone",
   "atomic-spans-partitions",
+  "producer-spans-partitions",
+  "sequence-gap",
+  "too-many-producers",
 ]);

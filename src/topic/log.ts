@@ -4,9 +4,10 @@
 
 import { type BrokerError, refuse } from "../errors";
 import { limits } from "../limits";
-import { joinBytes, type RecordBatch, recordSpans } from "../record-batch";
+import { joinBytes, type ProducerMark, type RecordBatch, recordSpans } from "../record-batch";
 import type { AppendException, BatchAnswer, Standing } from "../topic-calls";
 import type { NewDelayed } from "./delayed";
+import { judgeSequence, tooManyProducers } from "./producer";
 
 /**
  * What became of an id, and the fingerprint of what it named first: empty when the broker made the id. `partition` when
@@ -26,12 +27,14 @@ export type Appended = Readonly<{
   /** Its messages that are to wait until they are due. */
   delayed: readonly NewDelayed[];
   rejected: readonly Rejected[];
+  /** How far its producer has come with it; left out when it has none, or was refused. */
+  producer?: Readonly<{ name: string; lastSequence: number }>;
 }>;
 
 /**
  * Decides one record batch. `seen` holds every client id of the batch that the topic knows, those of earlier
  * batches of the same call included. With `atomic`, one refused item refuses all. `room` is how many more messages
- * may be delayed.
+ * may be delayed; the first `known` messages were accepted before, by their producer's numbers.
  */
 export function appendBatch(
   batch: RecordBatch,
@@ -39,9 +42,12 @@ export function appendBatch(
   firstOffset: number,
   atomic: boolean,
   room: number,
+  known = 0,
 ): Appended {
-  if (batch.clientIds.length === 0 && batch.scheduled === undefined) return allNew(batch, firstOffset);
-  const verdict = judge(batch, seen, firstOffset, room);
+  if (batch.clientIds.length === 0 && batch.scheduled === undefined && known === 0) {
+    return allNew(batch, firstOffset);
+  }
+  const verdict = judge(batch, seen, firstOffset, room, known);
   const refusedAny = verdict.rejected.length > 0;
   if (atomic && refusedAny) return noneNew(batch, verdict.rejected, verdict.exceptions, firstOffset);
   return {
@@ -54,13 +60,38 @@ export function appendBatch(
   };
 }
 
-function judge(batch: RecordBatch, seen: ReadonlyMap<string, SeenId>, firstOffset: number, room: number) {
-  const exceptions: AppendException[] = [];
+/**
+ * Decides a record batch whose messages its producer has numbered, whole. `lastSequence` is how far the producer has come
+ * before it: 0 when it is new, and then `mayBegin` says whether there is room for one more.
+ */
+export function appendProduced(
+  batch: RecordBatch & Readonly<{ producer: ProducerMark }>,
+  seen: ReadonlyMap<string, SeenId>,
+  firstOffset: number,
+  { lastSequence, mayBegin }: Readonly<{ lastSequence: number; mayBegin: boolean }>,
+): Appended {
+  const { producer, count } = batch;
+  const judged = mayBegin ? judgeSequence(producer, count, lastSequence) : tooManyProducers();
+  if (!judged.ok) return refusedWhole(batch, judged.error, firstOffset);
+  const appended = appendBatch(batch, seen, firstOffset, true, 0, judged.value.known);
+  if (appended.rejected.length > 0) return appended;
+  return { ...appended, producer: { name: producer.name, lastSequence: judged.value.lastSequence } };
+}
+
+function judge(
+  batch: RecordBatch,
+  seen: ReadonlyMap<string, SeenId>,
+  firstOffset: number,
+  room: number,
+  known: number,
+) {
+  const exceptions: AppendException[] = knownItems(batch, known);
   const newIds = new Map<string, SeenId>();
   const delayed: NewDelayed[] = [];
   const rejected: Rejected[] = [];
   const spans = batch.scheduled === undefined ? [] : recordSpans(batch.records);
   for (const { index, id, fingerprint, deliverAt } of namedItems(batch)) {
+    if (index < known) continue;
     const first = fingerprint === undefined ? undefined : (seen.get(id) ?? newIds.get(id));
     const isFull = deliverAt !== undefined && delayed.length >= room;
     if (first !== undefined && first.fingerprint === fingerprint) {
@@ -88,6 +119,11 @@ function judge(batch: RecordBatch, seen: ReadonlyMap<string, SeenId>, firstOffse
     }
   }
   return { exceptions, newIds: [...newIds.values()], delayed, rejected };
+}
+
+function knownItems({ producer }: RecordBatch, known: number): AppendException[] {
+  const first = producer?.sequence ?? 0;
+  return Array.from({ length: known }, (_, index) => ({ index, knownSequence: first + index }));
 }
 
 type Named = Readonly<{ index: number; id: string; fingerprint?: string; deliverAt?: number }>;
@@ -127,7 +163,20 @@ function noneNew(
 ): Appended {
   const own = new Map(exceptions.flatMap((e) => ("error" in e ? [[e.index, e.error] as const] : [])));
   const other = refuse("atomic-refused", "Another item of this atomic publish was refused.").error;
-  const all = Array.from({ length: batch.count }, (_, index) => ({ index, error: own.get(index) ?? other }));
+  return nothing(batch, (index) => own.get(index) ?? other, rejected, firstOffset);
+}
+
+function refusedWhole(batch: RecordBatch, error: BrokerError, firstOffset: number): Appended {
+  return nothing(batch, () => error, [], firstOffset);
+}
+
+function nothing(
+  batch: RecordBatch,
+  errorOf: (index: number) => BrokerError,
+  rejected: readonly Rejected[],
+  firstOffset: number,
+): Appended {
+  const all = Array.from({ length: batch.count }, (_, index) => ({ index, error: errorOf(index) }));
   return {
     answer: answer(batch, firstOffset, all),
     records: new Uint8Array(),

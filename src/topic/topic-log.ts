@@ -17,7 +17,8 @@ import type {
 } from "../topic-calls";
 import type { Delayed } from "./delayed";
 import { Delays } from "./delays";
-import { type Appended, appendBatch, type SeenId, trimRun } from "./log";
+import { type Appended, appendBatch, appendProduced, type SeenId, trimRun } from "./log";
+import { ProducerMarks } from "./producer-marks";
 import {
   type Dated,
   droppable,
@@ -77,7 +78,7 @@ export class TopicLog {
   append(
     { batches, atomic = false, keepRejections = false }: AppendCall,
     now: number,
-    { knownAbove, movedTo }: Beside = {},
+    { knownAbove, producersAbove, movedTo }: Beside = {},
   ): AppendedCall {
     const answered = new Map(this.lookUp(batches).map((answer) => [answer.batchId, answer]));
     const here = this.seen(batches.flatMap(({ clientIds }) => clientIds.map(({ id }) => id)));
@@ -85,6 +86,7 @@ export class TopicLog {
     const added: Appended[] = [];
     let head = this.head;
     let { room } = this.delays;
+    const marks = new ProducerMarks(this.store.producers, producersAbove);
     for (const batch of batches) {
       if (answered.has(batch.batchId)) continue;
       const moved = movedTo?.(batch);
@@ -92,7 +94,11 @@ export class TopicLog {
         answered.set(batch.batchId, notTaken(batch, moved, head));
         continue;
       }
-      const appended = appendBatch(batch, seen, head, atomic, room);
+      const { producer } = batch;
+      const appended = producer
+        ? appendProduced({ ...batch, producer }, seen, head, marks.before(producer.name))
+        : appendBatch(batch, seen, head, atomic, room);
+      marks.note(appended.producer);
       room -= appended.delayed.length;
       for (const id of appended.newIds) seen.set(id.id, id);
       answered.set(batch.batchId, appended.answer);
@@ -100,6 +106,7 @@ export class TopicLog {
       head += appended.newCount;
     }
     const run = this.write(added, head, now, keepRejections);
+    marks.save(now);
     return { run, answers: batches.flatMap(({ batchId }) => answered.get(batchId) ?? []) };
   }
 
@@ -397,6 +404,8 @@ function notTaken({ batchId, count }: RecordBatch, movedTo: number, head: number
 export type Beside = Readonly<{
   /** Ids that were published where the partition's keys came from. */
   knownAbove?: readonly SeenId[];
+  /** How far producers came there that this partition has not met. */
+  producersAbove?: ReadonlyMap<string, number>;
   /** The count by which a batch must be cut, because some of it belongs elsewhere by now. */
   movedTo?(batch: RecordBatch): number | undefined;
 }>;

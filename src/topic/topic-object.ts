@@ -26,6 +26,7 @@ import type {
   LogRun,
   OffsetsAnswer,
   OffsetsRead,
+  ProducerPlace,
   ReadAnswer,
   Rejection,
   TopicCalls,
@@ -33,9 +34,10 @@ import type {
   TopicStats,
 } from "../topic-calls";
 import { DelayDesk } from "./delay-desk";
-import { LineageDesk } from "./lineage-desk";
+import { LineageDesk, type LineageParts } from "./lineage-desk";
 import { findMessage } from "./message-finder";
 import { Notifier } from "./notifier";
+import { ProducerDesk } from "./producer-desk";
 import { RetentionDesk } from "./retention-desk";
 import { TopicLog } from "./topic-log";
 import { type TopicRow, TopicStore } from "./topic-store";
@@ -48,6 +50,7 @@ type Loaded = {
   notifier: Notifier;
   retention: RetentionDesk;
   lineage: LineageDesk;
+  producers: ProducerDesk;
 };
 type KnowsAnswer = { known: readonly KnownId[]; cutAt?: number };
 
@@ -108,6 +111,8 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     const ids = call.batches.flatMap(({ clientIds }) => clientIds.map(({ id }) => id));
     const above = await this.loaded?.lineage.askParent(ids);
     if (above && !above.ok) return above;
+    const producers = await this.loaded?.producers.above(call.batches);
+    if (producers && !producers.ok) return producers;
     return this.whenAlive((state) => {
       const strayed = call.batches.find(({ generation }) => generation !== state.topic.generation);
       if (strayed) return this.gone();
@@ -120,7 +125,11 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
         return again ? ok(again) : this.full(state);
       }
       const movedTo = (batch: RecordBatch) => state.lineage.movedTo(batch);
-      const beside = { movedTo, ...(above && { knownAbove: above.value }) };
+      const beside = {
+        movedTo,
+        ...(above && { knownAbove: above.value }),
+        ...(producers && { producersAbove: producers.value }),
+      };
       const { run, answers } = this.write(() => state.log.append(call, this.runtime.now(), beside));
       if (run) this.announce(state, run);
       else this.arm();
@@ -161,6 +170,24 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   async knows({ ids, child }: { ids: readonly string[]; child: number }): Promise<Result<KnowsAnswer>> {
     const state = this.loaded;
     return state ? state.lineage.knows(ids, child) : this.gone();
+  }
+
+  // ── producers ──────────────────────────────────────────────────────────────────────────────────────
+
+  async producer(call: { name: string; child?: number }): Promise<Result<ProducerPlace | null>> {
+    const state = this.loaded;
+    return state ? state.producers.find(call.name, call.child) : this.gone();
+  }
+
+  async beginProducer(call: { name: string; lastSequence: number }): Promise<Result<null>> {
+    return this.whenAlive(({ producers }) => producers.begin(call.name, call.lastSequence));
+  }
+
+  async forgetProducer({ name }: { name: string }): Promise<Result<null>> {
+    return this.whenAlive(() => {
+      this.store.producers.delete(name);
+      return ok(null);
+    });
   }
 
   // ── delayed messages ───────────────────────────────────────────────────────────────────────────────
@@ -330,13 +357,16 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
       notifier.add(generation, startOffset, log.head);
     }
     const { generation, partition } = topic;
-    const lineage = new LineageDesk({
-      ...{ store: this.store.lineage, partition, retentionMs: topic.settings.retentionMs, log },
+    const beside: Pick<LineageParts, "partition" | "topicAt" | "now" | "write"> = {
+      partition,
       topicAt: (parent) => this.env.TOPIC.getByName(objectName(generation, parent)),
       now: () => this.runtime.now(),
       write: (decide) => this.write(decide),
-    });
-    this.loaded = { topic, log, delays: new DelayDesk(log), notifier, retention, lineage };
+    };
+    const { retentionMs } = topic.settings;
+    const lineage = new LineageDesk({ ...beside, store: this.store.lineage, retentionMs, log });
+    const producers = new ProducerDesk({ ...beside, store: this.store.producers, lineage });
+    this.loaded = { topic, log, delays: new DelayDesk(log), notifier, retention, lineage, producers };
   }
 
   /** Runs `decide` in one transaction; when it throws, nothing was written and memory is read afresh. */

@@ -8,6 +8,7 @@ import { fitting } from "../sql/page";
 import type { LogRun, Rejection, TopicProvision } from "../topic-calls";
 import { DelayedStore, SCHEDULED_TABLE } from "./delayed-store";
 import { LINEAGE_TABLES, LineageStore } from "./lineage-store";
+import { PRODUCERS_TABLE, ProducerStore } from "./producer-store";
 import { PublishKeyStore } from "./publish-key-store";
 import type { Segment, SegmentKind } from "./retention";
 
@@ -24,6 +25,7 @@ const MIGRATIONS = [
   ["ALTER TABLE segments ADD COLUMN start_bytes INTEGER", "ALTER TABLE subscriptions ADD COLUMN name TEXT"],
   LINEAGE_TABLES,
   [SCHEDULED_TABLE],
+  [PRODUCERS_TABLE],
 ];
 
 export type TopicRow = Omit<TopicProvision, "parent"> & Readonly<{ deleted: boolean }>;
@@ -42,6 +44,7 @@ export class TopicStore {
   readonly keys: PublishKeyStore;
   readonly lineage: LineageStore;
   readonly delayed: DelayedStore;
+  readonly producers: ProducerStore;
   private readonly sql: SqlStorage;
 
   constructor(private readonly storage: DurableObjectStorage) {
@@ -49,6 +52,7 @@ export class TopicStore {
     this.keys = new PublishKeyStore(storage.sql);
     this.lineage = new LineageStore(storage.sql);
     this.delayed = new DelayedStore(storage.sql);
+    this.producers = new ProducerStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
 
@@ -110,6 +114,7 @@ export class TopicStore {
     this.sql.exec("DELETE FROM subscriptions");
     this.sql.exec("DELETE FROM rejections");
     this.lineage.clear();
+    this.producers.clear();
     this.sql.exec("DROP TABLE scheduled");
     this.sql.exec("UPDATE topic SET deleted = 1 WHERE id = 1");
   }
