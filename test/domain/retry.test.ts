@@ -32,6 +32,12 @@ test("delays grow with the attempts until they reach the longest", () => {
   expect(new Set(delays).size).toBe(delays.length);
 });
 
+test("failures of one moment do not come back in one moment: the whole range is used", () => {
+  const delays = [0, 0.25, 0.5, 0.75].map((jitter) => retryDelayMs(policy, 8, jitter));
+  const ceiling = policy.minDelayMs * 2 ** 8;
+  expect(delays).toEqual([policy.minDelayMs, ceiling / 4, ceiling / 2, (ceiling * 3) / 4]);
+});
+
 test("with no delay at all, an attempt is made again at once", () => {
   expect(retryDelayMs({ maxAttempts: 3, minDelayMs: 0, maxDelayMs: 0 }, 2, 0.9)).toBe(0);
 });
