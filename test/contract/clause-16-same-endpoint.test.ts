@@ -24,6 +24,32 @@ test("clause 16: two subscriptions that push to one endpoint under effectively-o
   ]);
 });
 
+test("clause 16: an endpoint can tell one id from itself, under another ordering key as in another topic", async () => {
+  const [one, other, receiver] = [
+    await broker.topic({ partitions: 8 }),
+    await broker.topic(),
+    await broker.receiver(),
+  ];
+  for (const topic of [one, other]) {
+    await topic.subscribe(pushTo(receiver, { guarantee: "effectively-once" }), "billing");
+  }
+  const partitions = new Set<number>();
+  for (let key = 0; partitions.size < 2; key++) {
+    const { status, body } = await one.batch({
+      messages: [{ id: "m", orderingKey: `key ${key}`, data: key }],
+    });
+    // Of two keys in one partition the second finds the id used.
+    if (status === 201) partitions.add(body.messages[0]?.partition ?? 0);
+  }
+  await other.publish(...named("m"));
+  const hooks = await receiver.first(3);
+  expect(new Set(hooks.map(idOf))).toEqual(new Set(["m"]));
+  const identities = hooks.map(({ headers }) =>
+    ["topic", "subscription", "partition"].map((name) => headers.get(`pennypost-${name}`)).join(" "),
+  );
+  expect(new Set(identities).size).toBe(3);
+});
+
 test("clause 16: an endpoint that keeps all its requests waiting holds up no other", async () => {
   const topic = await broker.topic();
   const [slow, quick] = [await broker.receiver(), await broker.receiver()];

@@ -2,6 +2,8 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { defaultSubscriptionSettings } from "../../src/settings";
+import { firstLease, release } from "../../src/subscription/delivery";
 import { noteAttempt, retryDelayMs } from "../../src/subscription/retry";
 
 const policy = { maxAttempts: 20, minDelayMs: 5_000, maxDelayMs: 12 * 3_600_000 };
@@ -40,6 +42,16 @@ test("failures of one moment do not come back in one moment: the whole range is 
 
 test("with no delay at all, an attempt is made again at once", () => {
   expect(retryDelayMs({ maxAttempts: 3, minDelayMs: 0, maxDelayMs: 0 }, 2, 0.9)).toBe(0);
+});
+
+test("a failure that names no delay waits by the policy, and by default never comes straight back", () => {
+  const { retry } = defaultSubscriptionSettings;
+  const leased = firstLease(0, undefined, "lease");
+  expect(retry.minDelayMs).toBeGreaterThan(0);
+  for (const jitter of [0, 0.5, 0.99]) {
+    const failed = release(leased, { note: { at: 7 } }, retry, "park", { now: 7, jitter });
+    expect(failed).toMatchObject({ state: "waiting", availableAt: 7 + retryDelayMs(retry, 1, jitter) });
+  }
 });
 
 test("only the newest attempts are kept", () => {
