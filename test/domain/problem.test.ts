@@ -32,6 +32,16 @@ describe("problems", () => {
     });
   });
 
+  test("only what may pass by itself is called retryable", () => {
+    const passing = codes.filter((code) => problems[code].retryable);
+    // A held claim ends; every other 409, and every 400, 413 or 422, would be refused for ever.
+    const expected = codes.filter((code) => {
+      const { status } = problems[code];
+      return status === 429 || code === "claim-in-progress" || (status >= 500 && code !== "not-configured");
+    });
+    expect(passing).toEqual(expected);
+  });
+
   test("what the broker does not know is left out of a problem", () => {
     const problem = problemOf({ code: "conflict", detail: "No." });
     expect(Object.keys(problem)).toEqual(["type", "title", "status", "detail", "retryable"]);

@@ -2,6 +2,8 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { defaultSubscriptionSettings } from "../../src/settings";
+import { firstLease, release } from "../../src/subscription/delivery";
 import { noteAttempt, retryDelayMs } from "../../src/subscription/retry";
 
 const policy = { maxAttempts: 20, minDelayMs: 5_000, maxDelayMs: 12 * 3_600_000 };
@@ -32,8 +34,24 @@ test("delays grow with the attempts until they reach the longest", () => {
   expect(new Set(delays).size).toBe(delays.length);
 });
 
+test("failures of one moment do not come back in one moment: the whole range is used", () => {
+  const delays = [0, 0.25, 0.5, 0.75].map((jitter) => retryDelayMs(policy, 8, jitter));
+  const ceiling = policy.minDelayMs * 2 ** 8;
+  expect(delays).toEqual([policy.minDelayMs, ceiling / 4, ceiling / 2, (ceiling * 3) / 4]);
+});
+
 test("with no delay at all, an attempt is made again at once", () => {
   expect(retryDelayMs({ maxAttempts: 3, minDelayMs: 0, maxDelayMs: 0 }, 2, 0.9)).toBe(0);
+});
+
+test("a failure that names no delay waits by the policy, and by default never comes straight back", () => {
+  const { retry } = defaultSubscriptionSettings;
+  const leased = firstLease(0, undefined, "lease");
+  expect(retry.minDelayMs).toBeGreaterThan(0);
+  for (const jitter of [0, 0.5, 0.99]) {
+    const failed = release(leased, { note: { at: 7 } }, retry, "park", { now: 7, jitter });
+    expect(failed).toMatchObject({ state: "waiting", availableAt: 7 + retryDelayMs(retry, 1, jitter) });
+  }
 });
 
 test("only the newest attempts are kept", () => {
