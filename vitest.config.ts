@@ -48,8 +48,11 @@ export default defineConfig(async () => {
             name: "e2e",
             include: ["test/e2e/**/*.test.ts"],
             testTimeout: 120_000,
-            hookTimeout: 60_000,
-            fileParallelism: false,
+            // Three brokers may be starting at once.
+            hookTimeout: 180_000,
+            // Each has a broker of its own, and one mostly waits: two at a time, after all else.
+            maxWorkers: 2,
+            sequence: { groupOrder: 1 },
           },
         },
       ],
