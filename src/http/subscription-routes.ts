@@ -5,6 +5,7 @@ import { z } from "zod";
 import { deleteSubscription, putSubscription, setPaused } from "../catalog/lifecycle";
 import { ok } from "../errors";
 import type { SubscriptionStats } from "../subscription-calls";
+import { TERMS } from "../timeline-calls";
 import { checkOffsets, everyPartition, subscriptionAt } from "./partition-routes";
 import {
   type SubscriptionPlace,
@@ -101,21 +102,7 @@ export const subscriptionRoutes: readonly Route[] = [
 
 // ── what a queue has too ─────────────────────────────────────────────────────────────────────────────
 
-const terms = [
-  "settled",
-  "filtered",
-  "expired",
-  "dead",
-  "purged",
-  "moved",
-  "leased",
-  "waiting",
-  "readmitted",
-  "formerDead",
-  "followers",
-  "blockedLanes",
-  "unread",
-] as const;
+const terms = [...TERMS, "readmitted", "formerDead", "followers", "blockedLanes", "unread"] as const;
 type Term = (typeof terms)[number];
 
 const termFields = z.object(Object.fromEntries(terms.map((term) => [term, z.int()])));
