@@ -78,6 +78,11 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it has the dying buried, which reads the log, before it looks at the dead",
   },
+  "src/subscription/pull-desk.ts": { may: ["async"], why: "it waits for something to lease" },
+  "src/subscription/subscription-memory.ts": {
+    may: ["async", "console"],
+    why: "it goes on in the background after a change, and is the only one to see that fail",
+  },
   "src/subscription/long-poll.ts": { may: ["async"], why: "it looks, waits for news, and looks again" },
   "src/subscription/lease-desk.ts": { may: ["async"], why: "it reads the log until a lease can be cut" },
   "src/subscription/log-reader.ts": {

@@ -4,33 +4,15 @@
 
 import TinyQueue from "tinyqueue";
 import { limits } from "../limits";
-import type { PendingKeys } from "../subscription-calls";
 import { type How, TERM_OF } from "../timeline-calls";
+import { type Changes, noChanges } from "./changes";
+import type { Counters } from "./counters";
 import type { Delivery, Dying, Waiting } from "./delivery";
-import type { Lane } from "./lane";
+import type { Lane, LaneRow } from "./lane";
 import * as lanes from "./lane";
 import { LaneGate } from "./lane-gate";
+import { type Lease, LeaseBook } from "./lease-book";
 import type { Ending } from "./outcomes";
-
-/** Deliveries leased together until one deadline. Extending a part of a lease splits it; its id stays. */
-export type Lease = { readonly id: string; deadlineAt: number; readonly offsets: Set<number> };
-
-/** All of one epoch, but for the last line. A seek begins another. */
-export type Counters = {
-  startOffset: number;
-  nextOffset: number;
-  settled: number;
-  filtered: number;
-  expired: number;
-  dead: number;
-  purged: number;
-  moved: number;
-  /** Dead letters of earlier epochs that were redriven into this one. */
-  readmitted: number;
-} & { epoch: number; replay: number; formerDead: number };
-
-/** A lane as it is stored: only what is not told by the deliveries in hand. */
-export type LaneRow = Readonly<{ key: string; followers: number; followersFrom: number }>;
 
 export type Snapshot = Readonly<{
   knownHead: number;
@@ -41,38 +23,18 @@ export type Snapshot = Readonly<{
   parked: readonly { key: string; offset: number }[];
 }>;
 
-/** A dead letter to be kept. `parks`: it holds its lane. */
-export type Grave = Readonly<{ dying: Dying; record: Uint8Array | undefined; parks: boolean }>;
-
 type EndingDetails = Partial<Omit<Ending, "how" | "first">>;
-/** Messages that retention overtook before they were attempted: `count` of those from `from` to `to`. */
-export type NewGap = { from: number; to: number; count: number };
-
-/** What has changed since it was last saved. */
-export type Changes = {
-  state: boolean;
-  gap: NewGap | undefined;
-  deliveries: Set<number>;
-  lanes: Set<string>;
-  buried: Map<number, Grave>;
-  unburied: Set<number>;
-  /** What left for good, to be kept for the timeline. */
-  endings: Ending[];
-  /** Dead letters of earlier epochs that were taken out. */
-  exhumed: { epoch: number; offset: number; isReadmitted: boolean }[];
-};
 
 /** Something that may be handed out from `at` on: one delivery, or what comes next of a lane. */
 export type Ready = Readonly<{ at: number; offset: number; key?: string }>;
 
 export class Backlog {
   readonly counters: Counters;
-  readonly leases = new Set<Lease>();
+  readonly leases: LeaseBook;
   readonly deliveries = new Map<number, Delivery>();
   readonly lanes = new Map<string, Lane>();
   readonly ready = new TinyQueue<Ready>([], (a, b) => a.at - b.at || a.offset - b.offset);
   readonly dying = new Set<number>();
-  readonly leaseOf = new Map<number, Lease>();
   /** When deliveries in hand expire, as far as their messages were handed out since the last restart. */
   readonly expiries = new Map<number, number>();
   /** How far the log is known to reach. Saved with every change, so that a restart knows what it has not read. */
@@ -92,10 +54,7 @@ export class Backlog {
       this.followers += row.followers;
     }
     for (const { key, offset } of snapshot.parked) this.lane(key).parked.add(offset);
-    for (const lease of snapshot.leases) {
-      this.leases.add(lease);
-      for (const offset of lease.offsets) this.leaseOf.set(offset, lease);
-    }
+    this.leases = new LeaseBook(snapshot.leases);
     for (const delivery of snapshot.deliveries) this.put(delivery);
     for (const lane of this.lanes.values()) this.touch(lane);
     this.changes = noChanges();
@@ -104,11 +63,11 @@ export class Backlog {
   // ── sums ───────────────────────────────────────────────────────────────────────────────────────────
 
   get leasedCount(): number {
-    return this.leaseOf.size;
+    return this.leases.leasedCount;
   }
 
   get waitingCount(): number {
-    return this.deliveries.size - this.leaseOf.size + this.followers;
+    return this.deliveries.size - this.leasedCount + this.followers;
   }
 
   get followerCount(): number {
@@ -117,14 +76,8 @@ export class Backlog {
 
   /** Whether so much waits that reading on has stopped: deliveries, or lanes with something in hand or behind. */
   get isStalled(): boolean {
-    const waiting = this.deliveries.size - this.leaseOf.size;
+    const waiting = this.deliveries.size - this.leasedCount;
     return waiting >= limits.waitingDeliveries || this.lanes.size >= limits.waitingDeliveries;
-  }
-
-  get heldLaneCount(): number {
-    let held = 0;
-    for (const lane of this.lanes.values()) if (this.isHeld(lane) && lane.followers > 0) held += 1;
-    return held;
   }
 
   // ── deliveries ─────────────────────────────────────────────────────────────────────────────────────
@@ -143,7 +96,7 @@ export class Backlog {
     }
     if (delivery.state !== "leased") {
       this.changes.deliveries.add(delivery.offset);
-      this.unlease(delivery.offset);
+      this.leases.release(delivery.offset);
     }
     if (lane) this.touch(lane);
     this.changes.state = true;
@@ -155,7 +108,7 @@ export class Backlog {
     this.leave(offset);
     this.deliveries.delete(offset);
     this.expiries.delete(offset);
-    this.unlease(offset);
+    this.leases.release(offset);
     this.changes.deliveries.add(offset);
     this.changes.state = true;
     const lane = delivery?.orderingKey === undefined ? undefined : this.lanes.get(delivery.orderingKey);
@@ -213,44 +166,10 @@ export class Backlog {
     return lane !== undefined && lane.followers > 0 && offset >= lane.followersFrom;
   }
 
-  // ── leases ─────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Opens a lease over deliveries that were just put as leased. */
-  openLease(id: string, deadlineAt: number, leased: readonly Delivery[]): void {
-    const lease = { id, deadlineAt, offsets: new Set(leased.map(({ offset }) => offset)) };
-    this.leases.add(lease);
-    for (const { offset } of leased) this.leaseOf.set(offset, lease);
-  }
-
-  /** Moves the deadline of some leased deliveries; those left behind keep theirs. */
+  /** Moves the deadline of some leased deliveries; those left behind in their lease keep theirs. */
   moveDeadline(offsets: readonly number[], deadlineAt: number): void {
-    const moved = new Map<Lease, number[]>();
-    for (const offset of offsets) {
-      const lease = this.leaseOf.get(offset);
-      if (lease) moved.set(lease, [...(moved.get(lease) ?? []), offset]);
-    }
-    for (const [lease, part] of moved) {
-      if (part.length === lease.offsets.size) lease.deadlineAt = deadlineAt;
-      else this.splitLease(lease, part, deadlineAt);
-    }
+    this.leases.moveDeadline(offsets, deadlineAt);
     this.changes.state = true;
-  }
-
-  private splitLease(lease: Lease, part: readonly number[], deadlineAt: number): void {
-    const split = { id: lease.id, deadlineAt, offsets: new Set(part) };
-    this.leases.add(split);
-    for (const offset of part) {
-      lease.offsets.delete(offset);
-      this.leaseOf.set(offset, split);
-    }
-  }
-
-  private unlease(offset: number): void {
-    const lease = this.leaseOf.get(offset);
-    if (!lease) return;
-    this.leaseOf.delete(offset);
-    lease.offsets.delete(offset);
-    if (lease.offsets.size === 0) this.leases.delete(lease);
   }
 
   // ── lanes ──────────────────────────────────────────────────────────────────────────────────────────
@@ -272,13 +191,6 @@ export class Backlog {
     return this.gate.holds(key) || (lane !== undefined && lanes.mustFollow(lane));
   }
 
-  /** Takes in which keys wait for the former partition: lanes that no longer do are ready. */
-  learnPending(pending: PendingKeys, now: number): void {
-    const held = [...this.lanes.values()].filter(({ key }) => this.gate.holds(key));
-    this.gate.learn(pending, now);
-    for (const lane of held) if (!this.gate.holds(lane.key)) this.touch(lane);
-  }
-
   follow(key: string, offset: number): void {
     lanes.follow(this.lane(key), offset);
     this.followers += 1;
@@ -288,66 +200,14 @@ export class Backlog {
 
   takeFollower(lane: Lane): void {
     lanes.takeFollower(lane);
-    this.followers -= 1;
-    this.changes.lanes.add(lane.key);
+    this.dropFollowers(lane, 1);
   }
 
-  /** The first follower of a lane has expired, unattempted. */
-  expireFollower(lane: Lane, offset: number): void {
-    this.takeFollower(lane);
-    this.end("expired", offset);
-    this.touch(lane);
-  }
-
-  /** The first follower of some lane is no longer in the log. */
-  loseFollower(offset: number): void {
-    const lane = [...this.lanes.values()].find(({ known }) => known[0] === offset);
-    if (!lane) return;
-    this.takeFollower(lane);
-    this.overtake(offset, 1);
-    this.touch(lane);
-  }
-
-  /** Followers of a lane, at `offsets`, are no longer in the log. */
-  loseFollowers(lane: Lane, offsets: readonly number[]): void {
-    this.followers -= offsets.length;
+  /** `count` followers of a lane have left it, and it knows already. */
+  dropFollowers(lane: Lane, count: number): void {
+    this.followers -= count;
     this.changes.lanes.add(lane.key);
     this.changes.state = true;
-    for (const offset of offsets) this.overtake(offset, 1);
-    this.touch(lane);
-  }
-
-  /** Retention overtook `count` messages from `from` on that were never attempted. */
-  overtake(from: number, count: number): void {
-    this.end("expired", from, { count });
-    this.noteGap({ from, to: from + count, count });
-  }
-
-  /** One change leaves one gap record. */
-  private noteGap({ from, to, count }: NewGap): void {
-    const { gap } = this.changes;
-    this.changes.gap = {
-      from: Math.min(from, gap?.from ?? from),
-      to: Math.max(to, gap?.to ?? to),
-      count: count + (gap?.count ?? 0),
-    };
-  }
-
-  /** What a search for followers found. Followers that retention overtook count as expired. */
-  learn(key: string, offsets: readonly number[], scannedTo: number): void {
-    const lane = this.lanes.get(key);
-    if (!lane) return;
-    const from = lane.followersFrom;
-    const lost = lanes.learn(lane, offsets, scannedTo, this.counters.nextOffset);
-    if (lost > 0) {
-      this.followers -= lost;
-      // Which offsets they had, nobody knows any more: no outcome tells of them.
-      this.counters.expired += lost;
-      this.changes.lanes.add(key);
-      this.changes.state = true;
-      this.noteGap({ from, to: Math.max(from, scannedTo), count: lost });
-    }
-    this.touch(lane);
   }
 
   /** A lane changed: it is forgotten when empty, and ready when it is free and has something to hand out. */
@@ -381,41 +241,4 @@ export class Backlog {
     this.changes = noChanges();
     return changes;
   }
-}
-
-/** The sums that the stats show, with `head` the end of the log. */
-export function sums(backlog: Backlog, head: number) {
-  return {
-    ...backlog.counters,
-    leased: backlog.leasedCount,
-    waiting: backlog.waitingCount,
-    followers: backlog.followerCount,
-    blockedLanes: backlog.heldLaneCount,
-    unread: Math.max(0, head - backlog.counters.nextOffset),
-    stalled: backlog.isStalled,
-  };
-}
-
-/** A lane that was never stored and has nothing to store needs no row. */
-export function laneRow(lane: Lane | undefined): LaneRow | undefined {
-  if (!lane || lane.followers === 0) return undefined;
-  return { key: lane.key, followers: lane.followers, followersFrom: lane.followersFrom };
-}
-
-function noChanges(): Changes {
-  return {
-    state: false,
-    gap: undefined,
-    deliveries: new Set(),
-    lanes: new Set(),
-    buried: new Map(),
-    unburied: new Set(),
-    endings: [],
-    exhumed: [],
-  };
-}
-
-export function newCounters(startOffset: number): Counters {
-  const zero = { settled: 0, filtered: 0, expired: 0, dead: 0, purged: 0, moved: 0, readmitted: 0 };
-  return { startOffset, nextOffset: startOffset, ...zero, epoch: 0, replay: 0, formerDead: 0 };
 }

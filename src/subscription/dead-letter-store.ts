@@ -4,7 +4,7 @@
 import type { DeadLetterSelection, LetterAt } from "../dead-letter-calls";
 import { limits } from "../limits";
 import { fitting } from "../sql/page";
-import type { Grave } from "./backlog";
+import type { Grave } from "./changes";
 import { type BuriedRow, type DeadRow, toDeadLetter } from "./subscription-rows";
 
 export type Sought = Omit<Extract<DeadLetterSelection, { all: true }>, "all">;

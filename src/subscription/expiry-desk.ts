@@ -23,7 +23,7 @@ export type ExpiryParts = Readonly<{
   buffer: RecordBuffer;
   desk: LeaseDesk;
   topic: TopicCalls;
-  store: Readonly<{ carriedOffsets(): Carried }>;
+  waiting: Readonly<{ carriedOffsets(): Carried }>;
   runtime: () => Runtime;
   change: <T>(decide: () => T) => T;
   /** False once the subscription was removed or read afresh. */
@@ -36,7 +36,7 @@ export class ExpiryDesk {
   /** Lets go of everything below `before`, as far as one call may: the answer says what is left. */
   async expire(before: number): Promise<ExpireAnswer> {
     const now = this.parts.runtime().now();
-    const carried = this.parts.store.carriedOffsets();
+    const carried = this.parts.waiting.carriedOffsets();
     const more = this.overtake(before, carried, now);
     await this.parts.desk.buryDying();
     const counted = !more && (await this.countFollowers(before));
@@ -47,7 +47,7 @@ export class ExpiryDesk {
 
   /** The lowest offset that is still needed of the log. */
   settledTo(): number {
-    return neededFrom(this.parts.backlog, this.parts.store.carriedOffsets());
+    return neededFrom(this.parts.backlog, this.parts.waiting.carriedOffsets());
   }
 
   private overtake(before: number, carried: Carried, now: number): boolean {

@@ -2,7 +2,8 @@
 // cutting a lease; what must be looked up in the log is found first, for the caller to read.
 
 import type { Backlog } from "./backlog";
-import { type Lane, losesBelow } from "./lane";
+import { noteGap } from "./changes";
+import { type Lane, learn, losesBelow } from "./lane";
 
 /** The offsets that carry their own message: redriven dead letters do not depend on the log. */
 export type Carried = ReadonlySet<number>;
@@ -11,7 +12,7 @@ export type Carried = ReadonlySet<number>;
 export function skipUnread(backlog: Backlog, before: number): boolean {
   const { counters } = backlog;
   if (counters.nextOffset >= before) return false;
-  backlog.overtake(counters.nextOffset, before - counters.nextOffset);
+  overtake(backlog, counters.nextOffset, before - counters.nextOffset);
   counters.nextOffset = before;
   return true;
 }
@@ -53,8 +54,46 @@ export function loseFollowers(
   for (const lane of [...backlog.lanes.values()]) {
     if (lane.followers === 0 || lane.followersFrom >= before) continue;
     const offsets = hasUnknown(lane, before) ? (found.get(lane.key) ?? []) : lane.known;
-    backlog.loseFollowers(lane, losesBelow(lane, before, offsets));
+    const lost = losesBelow(lane, before, offsets);
+    backlog.dropFollowers(lane, lost.length);
+    for (const offset of lost) overtake(backlog, offset, 1);
+    backlog.touch(lane);
   }
+}
+
+/** The first follower of some lane is no longer in the log. */
+export function loseFollower(backlog: Backlog, offset: number): void {
+  const lane = [...backlog.lanes.values()].find(({ known }) => known[0] === offset);
+  if (!lane) return;
+  backlog.takeFollower(lane);
+  overtake(backlog, offset, 1);
+  backlog.touch(lane);
+}
+
+/** What a search for a lane's followers found. Those that retention overtook count as expired. */
+export function learnFollowers(
+  backlog: Backlog,
+  key: string,
+  offsets: readonly number[],
+  scannedTo: number,
+): void {
+  const lane = backlog.lanes.get(key);
+  if (!lane) return;
+  const from = lane.followersFrom;
+  const lost = learn(lane, offsets, scannedTo, backlog.counters.nextOffset);
+  if (lost > 0) {
+    backlog.dropFollowers(lane, lost);
+    // Which offsets they had, nobody knows any more: no outcome tells of them.
+    backlog.counters.expired += lost;
+    noteGap(backlog.changes, { from, to: Math.max(from, scannedTo), count: lost });
+  }
+  backlog.touch(lane);
+}
+
+/** Retention overtook `count` messages from `from` on that were never attempted. */
+function overtake(backlog: Backlog, from: number, count: number): void {
+  backlog.end("expired", from, { count });
+  noteGap(backlog.changes, { from, to: from + count, count });
 }
 
 /** What is still open below `before`: the time when the last lease ends; undefined when there is none. */

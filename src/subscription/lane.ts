@@ -17,6 +17,9 @@ export type Lane = {
   known: number[];
 };
 
+/** A lane as it is stored: only what is not told by the deliveries in hand. */
+export type LaneRow = Readonly<{ key: string; followers: number; followersFrom: number }>;
+
 export function newLane(key: string): Lane {
   return {
     key,
@@ -90,4 +93,10 @@ export function addWaiting(lane: Lane, offset: number): void {
 
 export function removeWaiting(lane: Lane, offset: number): void {
   lane.waiting = lane.waiting.filter((other) => other !== offset);
+}
+
+/** A lane that was never stored and has nothing to store needs no row. */
+export function laneRow(lane: Lane | undefined): LaneRow | undefined {
+  if (!lane || lane.followers === 0) return undefined;
+  return { key: lane.key, followers: lane.followers, followersFrom: lane.followersFrom };
 }

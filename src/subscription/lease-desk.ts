@@ -7,6 +7,7 @@ import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import type { LeaseAnswer } from "../subscription-calls";
 import type { Backlog } from "./backlog";
+import { loseFollower } from "./expiry";
 import { cutLease, findMissing } from "./leasing";
 import type { LogReader } from "./log-reader";
 import type { ParentDesk } from "./parent-desk";
@@ -120,7 +121,7 @@ export class LeaseDesk {
     const offsets = leasedBy(backlog, leaseId).map(({ offset }) => offset);
     await reader.hold(offsets, { retired: true });
     const held = leasedBy(backlog, leaseId).filter(({ offset }) => buffer.get(offset));
-    const first = held[0] && backlog.leaseOf.get(held[0].offset);
+    const first = held[0] && backlog.leases.of(held[0].offset);
     const records = held.flatMap(({ offset }) => buffer.get(offset)?.record ?? []);
     return this.answer(leaseId, first?.deadlineAt ?? 0, held, records);
   }
@@ -159,7 +160,7 @@ export class LeaseDesk {
       for (const offset of offsets) {
         const delivery = backlog.deliveries.get(offset);
         if (delivery?.state === "waiting") backlog.put({ ...delivery, state: "dying", death });
-        else backlog.loseFollower(offset);
+        else loseFollower(backlog, offset);
       }
     });
   }

@@ -6,7 +6,7 @@ import type { Backlog, Ready } from "./backlog";
 import { firstLease, type Leased, lease } from "./delivery";
 import type { Lane } from "./lane";
 import type { BufferedRecord, RecordBuffer } from "./record-buffer";
-import { expireWaiting, isExpired } from "./time-to-live";
+import { expireFollower, expireWaiting, isExpired } from "./time-to-live";
 
 export type Cut = Readonly<{
   leaseId: string;
@@ -156,7 +156,7 @@ class Cutting {
     const offset = lane.known[0];
     const held = offset === undefined ? undefined : this.buffer.get(offset);
     if (offset !== undefined && held && isExpired(held, this.cut.now)) {
-      this.backlog.expireFollower(lane, offset);
+      expireFollower(this.backlog, lane, offset);
       this.buffer.forget(offset);
       return "expired";
     }
@@ -237,7 +237,7 @@ class Cutting {
 
   finish(): CutResult {
     for (const entry of this.putBack) this.backlog.ready.push(entry);
-    if (this.leased.length > 0) this.backlog.openLease(this.cut.leaseId, this.cut.deadlineAt, this.leased);
+    if (this.leased.length > 0) this.backlog.leases.open(this.cut.leaseId, this.cut.deadlineAt, this.leased);
     const taken = this.leased.map((delivery, i) => ({
       delivery,
       record: this.records[i] ?? new Uint8Array(),

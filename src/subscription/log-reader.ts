@@ -6,7 +6,7 @@ import { limits } from "../limits";
 import { unpackRecords } from "../record-batch";
 import type { LogPlace, TopicCalls } from "../topic-calls";
 import type { Backlog } from "./backlog";
-import { skipUnread } from "./expiry";
+import { learnFollowers, skipUnread } from "./expiry";
 import type { Missing } from "./leasing";
 import type { RecordBuffer } from "./record-buffer";
 
@@ -132,7 +132,7 @@ export class LogReader {
       if (key !== undefined) offsets.set(key, [...(offsets.get(key) ?? []), firstOffset]);
     }
     this.change(() => {
-      for (const { key } of lanes) this.backlog.learn(key, offsets.get(key) ?? [], scannedTo);
+      for (const { key } of lanes) learnFollowers(this.backlog, key, offsets.get(key) ?? [], scannedTo);
     });
   }
 }

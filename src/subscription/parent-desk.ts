@@ -50,8 +50,17 @@ export class ParentDesk {
     const { backlog, isLive, now, opened } = this.parts;
     const pending = await this.pendingAbove(this.parts.partition);
     if (!isLive()) return;
-    backlog.learnPending(pending, now());
+    this.learn(pending, now());
     if (backlog.gate.isOpen) opened();
+  }
+
+  /** Takes in which keys wait for the former partition: lanes that no longer do are ready. */
+  private learn(pending: PendingKeys, now: number): void {
+    const { backlog } = this.parts;
+    const { gate, lanes } = backlog;
+    const held = [...lanes.values()].filter(({ key }) => gate.holds(key));
+    gate.learn(pending, now);
+    for (const lane of held) if (!gate.holds(lane.key)) backlog.touch(lane);
   }
 
   /** Answers a child: which of its keys still have something unsettled here, or above. */

@@ -10,7 +10,8 @@ import { ok, type Result, refuse } from "../errors";
 import type { Guarantee } from "../settings";
 import type { SeekAnswer, SeekCall, SeekPoint } from "../subscription-calls";
 import type { LogPlace } from "../topic-calls";
-import { type Backlog, type Counters, newCounters } from "./backlog";
+import type { Backlog } from "./backlog";
+import { type Counters, newCounters } from "./counters";
 
 /** What a seek would do. Refused for an offset beyond the head. */
 export function planSeek(

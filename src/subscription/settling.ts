@@ -13,7 +13,7 @@ import {
   type SettleStatus,
 } from "../subscription-calls";
 import type { How } from "../timeline-calls";
-import type { Backlog, Lease } from "./backlog";
+import type { Backlog } from "./backlog";
 import {
   type Delivery,
   type Failure,
@@ -139,13 +139,7 @@ function handOver(
   const handed = leaseAgain(given, leaseId);
   backlog.put(handed);
   // Those of one dispatch have one fence and one deadline, and so one lease.
-  const held = [...backlog.leases].find((lease) => lease.id === leaseId && lease.deadlineAt === deadlineAt);
-  if (held) {
-    held.offsets.add(handed.offset);
-    backlog.leaseOf.set(handed.offset, held);
-  } else {
-    backlog.openLease(leaseId, deadlineAt, [handed]);
-  }
+  backlog.leases.join(leaseId, deadlineAt, handed);
 }
 
 /** Ends the leases whose deadline has passed, up to `max` deliveries: each is an attempt that failed. */
@@ -173,7 +167,7 @@ export function expireLeases(
 /** The deliveries that a lease still holds, in order. */
 export function leasedBy(backlog: Backlog, leaseId: string): Leased[] {
   return [...backlog.leases]
-    .filter(({ id }: Lease) => id === leaseId)
+    .filter(({ id }) => id === leaseId)
     .flatMap(({ offsets }) => [...offsets])
     .sort((a, b) => a - b)
     .map((offset) => backlog.deliveries.get(offset))

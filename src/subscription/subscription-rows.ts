@@ -1,8 +1,9 @@
 // How what a subscription has in hand is written as rows, and read from them.
 
 import type { AttemptNote, DeadLetter, DeadLetterReason } from "../subscription-calls";
-import type { Backlog, Lease } from "./backlog";
+import type { Backlog } from "./backlog";
 import { type Death, type Delivery, firstLease, type Leased } from "./delivery";
+import type { Lease } from "./lease-book";
 
 /** A dead letter with what its lane needs to know. */
 export type BuriedRow = DeadLetter & Readonly<{ orderingKey?: string }>;

@@ -5,19 +5,16 @@ import type { SubscriptionSettings } from "../settings";
 import { emptyTable } from "../sql/empty-table";
 import { isMigrated, migrate } from "../sql/migrate";
 import type { SubscriptionProvision } from "../subscription-calls";
-import { type Backlog, type Changes, type Counters, laneRow, newCounters, type Snapshot } from "./backlog";
+import type { Backlog, Snapshot } from "./backlog";
+import type { Changes } from "./changes";
+import { type Counters, newCounters } from "./counters";
 import { DeadLetterStore } from "./dead-letter-store";
 import { GapStore } from "./gap-store";
+import { LaneStore } from "./lane-store";
 import { OutcomeStore, outcomeMigration } from "./outcome-store";
 import { SeekStore } from "./seek-store";
-import {
-  fromStoredLeases,
-  type StoredLease,
-  toDelivery,
-  toRow,
-  toStoredLeases,
-  type WaitingRow,
-} from "./subscription-rows";
+import { fromStoredLeases, type StoredLease, toDelivery, toStoredLeases } from "./subscription-rows";
+import { WaitingStore } from "./waiting-store";
 
 const MIGRATIONS = [
   [
@@ -74,6 +71,8 @@ export type SubscriptionRow = Omit<SubscriptionProvision, "startOffset"> &
   Readonly<{ deleted: boolean; parentCleared?: true }>;
 
 export class SubscriptionStore {
+  readonly waiting: WaitingStore;
+  readonly lanes: LaneStore;
   readonly deadLetters: DeadLetterStore;
   readonly outcomes: OutcomeStore;
   readonly gaps: GapStore;
@@ -81,12 +80,11 @@ export class SubscriptionStore {
   /** How far the log was known to reach when the state was last saved. */
   savedHead = 0;
   private readonly sql: SqlStorage;
-  /** Offsets that have a row in `waiting`, and lanes that have one: so that nothing is deleted in vain. */
-  private waitingRows = new Set<number>();
-  private laneRows = new Set<string>();
 
   constructor(private readonly storage: DurableObjectStorage) {
     this.sql = storage.sql;
+    this.waiting = new WaitingStore(storage.sql);
+    this.lanes = new LaneStore(storage.sql);
     this.deadLetters = new DeadLetterStore(storage.sql);
     this.outcomes = new OutcomeStore(storage.sql);
     this.gaps = new GapStore(storage.sql);
@@ -168,27 +166,15 @@ export class SubscriptionStore {
     this.outcomes.load(state.outcomes);
     this.savedHead = state.known_head;
     const stored = JSON.parse(state.leases) as StoredLease[];
-    const rows = this.sql
-      .exec<WaitingRow>(
-        "SELECT offset, ordering_key, attempts, redrives, available_at, last_lease_id, history, death FROM waiting",
-      )
-      .toArray();
-    const lanes = this.sql
-      .exec<{ key: string; followers: number; followersFrom: number }>(
-        "SELECT key, followers, followers_from AS followersFrom FROM lanes",
-      )
-      .toArray();
-    this.waitingRows = new Set(rows.map(({ offset }) => offset));
-    this.laneRows = new Set(lanes.map(({ key }) => key));
     const counters: Counters = { ...newCounters(0), ...JSON.parse(state.counters) };
     const { leases, leased } = fromStoredLeases(stored);
-    for (const row of rows) leased.set(row.offset, toDelivery(row, leased.get(row.offset)));
+    for (const row of this.waiting.load()) leased.set(row.offset, toDelivery(row, leased.get(row.offset)));
     return {
       knownHead: state.known_head,
       counters,
       leases,
       deliveries: [...leased.values()],
-      lanes,
+      lanes: this.lanes.load(),
       parked: this.deadLetters.parked(counters.epoch),
     };
   }
@@ -206,8 +192,8 @@ export class SubscriptionStore {
       const taken = this.deadLetters.take(epoch, [offset]).get(offset);
       if (isReadmitted && taken) records.set(offset, taken);
     }
-    this.saveDeliveries(backlog, changes.deliveries, records);
-    this.saveLanes(backlog, changes.lanes);
+    this.waiting.save(backlog.deliveries, changes.deliveries, records);
+    this.lanes.save(backlog.lanes, changes.lanes);
     this.sql.exec(
       "UPDATE state SET known_head = ?1, counters = ?2, leases = ?3, outcomes = ?4 WHERE id = 1",
       backlog.knownHead,
@@ -235,74 +221,5 @@ export class SubscriptionStore {
       knownHead,
       JSON.stringify(counters),
     );
-  }
-
-  private saveDeliveries(
-    backlog: Backlog,
-    offsets: ReadonlySet<number>,
-    records: ReadonlyMap<number, ArrayBuffer | null>,
-  ): void {
-    const gone: number[] = [];
-    const rows: WaitingRow[] = [];
-    for (const offset of offsets) {
-      const delivery = backlog.deliveries.get(offset);
-      // A lease changes no row: the state row tells who holds it, until it is released or settled.
-      if (delivery && delivery.state !== "leased") rows.push(toRow(delivery));
-      else if (!delivery && this.waitingRows.delete(offset)) gone.push(offset);
-    }
-    if (gone.length > 0) {
-      this.sql.exec(
-        "DELETE FROM waiting WHERE offset IN (SELECT value FROM json_each(?1))",
-        JSON.stringify(gone),
-      );
-    }
-    if (rows.length === 0) return;
-    this.sql.exec(
-      `INSERT INTO waiting (offset, ordering_key, attempts, redrives, available_at, last_lease_id, history, death)
-       SELECT value->>'offset', value->>'ordering_key', value->>'attempts', value->>'redrives',
-         value->>'available_at', value->>'last_lease_id', value->>'history', value->>'death'
-       FROM json_each(?1) WHERE true
-       ON CONFLICT (offset) DO UPDATE SET attempts = excluded.attempts, redrives = excluded.redrives,
-         available_at = excluded.available_at, last_lease_id = excluded.last_lease_id, history = excluded.history, death = excluded.death`,
-      JSON.stringify(rows),
-    );
-    for (const { offset } of rows) {
-      this.waitingRows.add(offset);
-      const record = records.get(offset);
-      if (record) this.sql.exec("UPDATE waiting SET record = ?1 WHERE offset = ?2", record, offset);
-    }
-  }
-
-  private saveLanes(backlog: Backlog, keys: ReadonlySet<string>): void {
-    for (const key of keys) {
-      const row = laneRow(backlog.lanes.get(key));
-      if (row) {
-        this.sql.exec(
-          `INSERT INTO lanes VALUES (?1, ?2, ?3)
-           ON CONFLICT (key) DO UPDATE SET followers = ?2, followers_from = ?3`,
-          key,
-          row.followers,
-          row.followersFrom,
-        );
-        this.laneRows.add(key);
-      } else if (this.laneRows.delete(key)) {
-        this.sql.exec("DELETE FROM lanes WHERE key = ?1", key);
-      }
-    }
-  }
-
-  /** The offsets that carry their message with them. Walks what waits. */
-  carriedOffsets(): ReadonlySet<number> {
-    const rows = this.sql.exec<{ offset: number }>("SELECT offset FROM waiting WHERE record IS NOT NULL");
-    return new Set(rows.toArray().map(({ offset }) => offset));
-  }
-
-  /** The message a redriven delivery carries with it, if it does. By primary key. */
-  carriedRecord(offset: number): Uint8Array | undefined {
-    if (!this.waitingRows.has(offset)) return undefined;
-    const [row] = this.sql
-      .exec<{ record: ArrayBuffer | null }>("SELECT record FROM waiting WHERE offset = ?1", offset)
-      .toArray();
-    return row?.record ? new Uint8Array(row.record) : undefined;
   }
 }

@@ -4,6 +4,7 @@
 
 import type { Backlog } from "./backlog";
 import type { Dying, Waiting } from "./delivery";
+import type { Lane } from "./lane";
 
 const DETAIL = "the message expired before its next attempt";
 
@@ -29,6 +30,13 @@ export function expireWaiting(backlog: Backlog, waiting: Waiting, now: number): 
     backlog.remove(waiting.offset);
     backlog.end("expired", waiting.offset);
   }
+}
+
+/** The first follower of a lane has expired, unattempted. */
+export function expireFollower(backlog: Backlog, lane: Lane, offset: number): void {
+  backlog.takeFollower(lane);
+  backlog.end("expired", offset);
+  backlog.touch(lane);
 }
 
 function expire({ lastLeaseId: _, availableAt: __, ...common }: Waiting, now: number): Dying {

@@ -41,7 +41,7 @@ function inHand(backlog: Backlog, delivery: Delivery): Whereabouts {
   const { offset, attempts, history } = delivery;
   if (delivery.state === "dying") return { ...delivery.death, state: "dead", attempts, history };
   if (delivery.state === "leased") {
-    const deadlineAt = backlog.leaseOf.get(offset)?.deadlineAt ?? 0;
+    const deadlineAt = backlog.leases.of(offset)?.deadlineAt ?? 0;
     return { state: "leased", leaseId: delivery.leaseId, deadlineAt, attempt: attempts + 1, history };
   }
   const lane = delivery.orderingKey === undefined ? undefined : backlog.lanes.get(delivery.orderingKey);
@@ -84,7 +84,7 @@ function holder(backlog: Backlog, lane: Lane): Blocker | undefined {
   const holders: Blocker[] = [...lane.parked].map((offset) => ({ offset, state: "dead" }));
   const offsets = [
     ...(lane.dying > 0 ? backlog.dying : []),
-    ...(lane.leased > 0 ? backlog.leaseOf.keys() : []),
+    ...(lane.leased > 0 ? backlog.leases.leasedOffsets() : []),
   ];
   for (const offset of offsets) {
     const delivery = backlog.deliveries.get(offset);

@@ -1,7 +1,8 @@
 // What retention does to a backlog: every message is accounted for, and nothing that is still there is touched.
 
 import { describe, expect, test } from "vitest";
-import { Backlog, newCounters } from "../../src/subscription/backlog";
+import { Backlog } from "../../src/subscription/backlog";
+import { newCounters } from "../../src/subscription/counters";
 import { firstLease } from "../../src/subscription/delivery";
 import {
   killWaiting,
@@ -78,7 +79,7 @@ test("the topic waits for the last lease below, and needs what is in hand, what 
   const backlog = backlogAt(20);
   const leased = [firstLease(3, undefined, "l"), firstLease(4, undefined, "l")];
   for (const delivery of leased) backlog.put(delivery);
-  backlog.openLease("l", 900, leased);
+  backlog.leases.open("l", 900, leased);
   expect([leasedUntil(backlog, 4, none), leasedUntil(backlog, 3, none)]).toEqual([900, undefined]);
   expect(leasedUntil(backlog, 4, new Set([3]))).toBeUndefined();
   expect([neededFrom(backlog, none), neededFrom(backlog, new Set([3]))]).toEqual([3, 4]);

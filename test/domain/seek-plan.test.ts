@@ -1,7 +1,8 @@
 // Where a seek leads, what it counts, and what an epoch begins with.
 
 import { describe, expect, test } from "vitest";
-import { Backlog, type Counters, newCounters } from "../../src/subscription/backlog";
+import { Backlog } from "../../src/subscription/backlog";
+import { type Counters, newCounters } from "../../src/subscription/counters";
 import { firstLease } from "../../src/subscription/delivery";
 import { checkConsent, nextEpoch, openFrom, planSeek } from "../../src/subscription/seek";
 import type { SeekPoint } from "../../src/subscription-calls";
@@ -64,7 +65,7 @@ describe("what a seek counts", () => {
     const backlog = backlogAt(50);
     const leased = [firstLease(48, undefined, "l"), firstLease(49, "k", "l")];
     for (const delivery of leased) backlog.put(delivery);
-    backlog.openLease("l", 1, leased);
+    backlog.leases.open("l", 1, leased);
     backlog.follow("k", 50);
     const where = { partition: 0, guarantee: "at-least-once" } as const;
     const planned = planSeek(backlog, { to: { at: "earliest" }, reprocess: true }, log, where);
@@ -122,7 +123,7 @@ describe("the lowest open offset", () => {
     const backlog = backlogAt(50);
     const leased = firstLease(47, "k", "l");
     backlog.put(leased);
-    backlog.openLease("l", 1, [leased]);
+    backlog.leases.open("l", 1, [leased]);
     backlog.follow("k", 49);
     expect(openFrom(backlog)).toBe(47);
     backlog.remove(47);
@@ -135,7 +136,7 @@ describe("what this epoch has in hand", () => {
     const backlog = backlogAt(10);
     const leased = firstLease(3, "k", "l");
     backlog.put(leased);
-    backlog.openLease("l", 1, [leased]);
+    backlog.leases.open("l", 1, [leased]);
     backlog.follow("k", 5);
     backlog.follow("k", 7);
     expect([2, 3, 4, 5, 7].map((offset) => backlog.hasInHand(offset, "k"))).toEqual([

@@ -4,10 +4,12 @@ import { describe, expect, test } from "vitest";
 import type { Message } from "../../src/message";
 import { packRecords, unpackRecords } from "../../src/record-batch";
 import { defaultSubscriptionSettings } from "../../src/settings";
-import { Backlog, newCounters, sums } from "../../src/subscription/backlog";
+import { Backlog } from "../../src/subscription/backlog";
+import { newCounters } from "../../src/subscription/counters";
 import { canLease, cutLease } from "../../src/subscription/leasing";
 import { RecordBuffer } from "../../src/subscription/record-buffer";
 import { ack, nack, report } from "../../src/subscription/settling";
+import { sums } from "../../src/subscription/stats";
 
 const settings = {
   ...defaultSubscriptionSettings,

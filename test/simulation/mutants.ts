@@ -60,8 +60,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "arm forgotten",
     edits: [
       {
-        file: "src/subscription/subscription-object.ts",
-        find: `      if (this.loaded === state) this.arm(state);`,
+        file: "src/subscription/subscription-memory.ts",
+        find: `      if (this.held === state) this.arm(state);`,
         put: ``,
       },
     ],
@@ -237,7 +237,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "src/subscription/subscription-store.ts",
-        find: `    this.saveLanes(backlog, changes.lanes);`,
+        find: `    this.lanes.save(backlog.lanes, changes.lanes);`,
         put: ``,
       },
     ],
@@ -291,10 +291,10 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: "src/subscription/subscription-object.ts",
         find: `      state.reader.doubt();
-      this.arm(state);
-      this.goOn(state);
+      this.memory.arm(state);
+      this.memory.goOn(state);
       return ok(null);`,
-        put: `      return state ? ok(null) : this.gone();`,
+        put: `      return state ? ok(null) : this.memory.gone();`,
       },
     ],
   },

@@ -1,8 +1,10 @@
 // What a subscription has in hand, as a witness sees it: once as its memory has it, once read afresh from its storage.
 
 import type { SubscriptionSettings } from "../../src/settings";
-import { Backlog, type Counters } from "../../src/subscription/backlog";
+import { Backlog } from "../../src/subscription/backlog";
+import type { Counters } from "../../src/subscription/counters";
 import { isHeld } from "../../src/subscription/lane";
+import { blockedLanes } from "../../src/subscription/stats";
 import { SubscriptionStore } from "../../src/subscription/subscription-store";
 import type { DeadLetterReason } from "../../src/subscription-calls";
 import type { SimulatedObject } from "./object-host";
@@ -67,7 +69,7 @@ export function pictureOf(object: SimulatedObject): Picture | undefined {
     inHand: inHandOf(backlog),
     followers: backlog.followerCount,
     lanes: lanesOf(backlog),
-    blockedLanes: backlog.heldLaneCount,
+    blockedLanes: blockedLanes(backlog),
     deadlines: [...backlog.leases].map(({ deadlineAt }) => deadlineAt),
     waitingFrom: waitingFrom(backlog),
     dead: new Map(dead.map(({ offset, reason, whole }) => [offset, { reason, hasRecord: whole === 1 }])),
@@ -83,7 +85,7 @@ function inHandOf(backlog: Backlog): Map<number, InHand> {
   for (const [offset, delivery] of backlog.deliveries) {
     const common = { key: delivery.orderingKey, attempts: delivery.attempts };
     if (delivery.state === "leased") {
-      const deadlineAt = backlog.leaseOf.get(offset)?.deadlineAt ?? Number.NaN;
+      const deadlineAt = backlog.leases.of(offset)?.deadlineAt ?? Number.NaN;
       inHand.set(offset, { ...common, state: "leased", leaseId: delivery.leaseId, deadlineAt });
     } else if (delivery.state === "waiting") {
       const { availableAt, lastLeaseId } = delivery;

@@ -1,0 +1,109 @@
+// What is in memory of a subscription while it exists, put together: what it has in hand, what it reads, and the desks
+// that work on both. The store and the log can tell all of it again.
+
+import type { DispatchCalls } from "../dispatch-calls";
+import type { Env } from "../env";
+import { limits } from "../limits";
+import { objectName } from "../object-name";
+import type { Runtime } from "../runtime";
+import type { TopicCalls } from "../topic-calls";
+import { Backlog } from "./backlog";
+import { DeadLetterDesk } from "./dead-letter-desk";
+import { ExpiryDesk } from "./expiry-desk";
+import { LaneGate } from "./lane-gate";
+import { type DeskParts, LeaseDesk } from "./lease-desk";
+import { LogReader } from "./log-reader";
+import { LongPoll } from "./long-poll";
+import { ParentDesk } from "./parent-desk";
+import { PullDesk } from "./pull-desk";
+import { PushPump } from "./push-pump";
+import { RecordBuffer } from "./record-buffer";
+import { SeekDesk } from "./seek-desk";
+import { SettleDesk } from "./settle-desk";
+import type { SubscriptionRow, SubscriptionStore } from "./subscription-store";
+import { TimelineDesk } from "./timeline-desk";
+import type { Waiters } from "./waiters";
+
+export type Loaded = {
+  row: SubscriptionRow;
+  readonly backlog: Backlog;
+  readonly buffer: RecordBuffer;
+  readonly reader: LogReader;
+  readonly parents: ParentDesk;
+  readonly desk: LeaseDesk;
+  readonly deadLetters: DeadLetterDesk;
+  readonly timeline: TimelineDesk;
+  readonly expiry: ExpiryDesk;
+  readonly seeks: SeekDesk;
+  readonly pulls: PullDesk;
+  readonly settles: SettleDesk;
+  readonly pump: PushPump;
+};
+
+/** What it is put together from, and how it is changed. */
+export type Surroundings = Readonly<{
+  env: Pick<Env, "TOPIC" | "SUBSCRIPTION">;
+  dispatcher: DispatchCalls;
+  store: SubscriptionStore;
+  waiters: Waiters;
+  /** Dispatches under way: they outlive what is in memory. */
+  underway: { count: number };
+  runtime: () => Runtime;
+  waitUntil: (work: Promise<void>) => void;
+  /** False once the subscription was removed or read afresh. */
+  isLive: (state: Loaded) => boolean;
+  change: <T>(state: Loaded, decide: () => T) => T;
+  pause: (state: Loaded, reason: string) => void;
+  beginAnew: (state: Loaded, write: () => void) => void;
+  /** Something has ended: whatever is in memory by now goes on. */
+  goOn: () => void;
+}>;
+
+/** Reads from the store what is in hand, and puts everything together around it. */
+export function assemble(row: SubscriptionRow, around: Surroundings): Loaded {
+  const { env, store, runtime } = around;
+  const topic: TopicCalls = env.TOPIC.getByName(objectName(row.topicGeneration, row.partition));
+  const gate = new LaneGate(row.parent === undefined || row.parentCleared === true);
+  const backlog = new Backlog(store.load(), gate);
+  const buffer = new RecordBuffer(backlog.counters.nextOffset, limits.bufferBytes);
+  const isLive = () => around.isLive(state);
+  const change = <T>(decide: () => T) => around.change(state, decide);
+  const reader = new LogReader(topic, backlog, buffer, store.waiting, change);
+  const parents = new ParentDesk({
+    ...{ backlog, buffer, reader, topic, isLive, partition: row.partition },
+    parent: parentOf(row, env),
+    now: () => runtime().now(),
+    opened: () => store.noteParentCleared(),
+  });
+  const settings = () => state.row.settings;
+  const parts = { backlog, buffer, reader, parents, runtime, settings, isLive, change };
+  const desks = furnish(parts, { topic, partition: row.partition, state: () => state }, around);
+  const state: Loaded = { row, backlog, buffer, reader, parents, ...desks };
+  return state;
+}
+
+function parentOf({ generation, parent }: SubscriptionRow, env: Surroundings["env"]) {
+  return parent === undefined ? undefined : env.SUBSCRIPTION.getByName(objectName(generation, parent));
+}
+
+/** `state` is there once all is put together. */
+type Place = Readonly<{ topic: TopicCalls; partition: number; state: () => Loaded }>;
+
+function furnish(shared: DeskParts, { topic, partition, state }: Place, around: Surroundings) {
+  const { store, waiters, dispatcher, underway, waitUntil } = around;
+  const { backlog, parents, runtime, isLive } = shared;
+  const desk = new LeaseDesk(shared);
+  const parts = { ...shared, partition, desk, store, row: () => state().row };
+  const lookAgainMs = () =>
+    parents.isAwaiting ? backlog.gate.waitMs(runtime().now()) : Number.POSITIVE_INFINITY;
+  return {
+    desk,
+    deadLetters: new DeadLetterDesk(parts),
+    timeline: new TimelineDesk(parts),
+    expiry: new ExpiryDesk({ ...parts, topic, waiting: store.waiting }),
+    seeks: new SeekDesk({ ...parts, beginAnew: (write) => around.beginAnew(state(), write) }),
+    pulls: new PullDesk({ ...parts, polls: new LongPoll({ waiters, runtime, isLive, lookAgainMs }) }),
+    settles: new SettleDesk({ ...parts, pause: (reason) => around.pause(state(), reason) }),
+    pump: new PushPump({ ...parts, dispatcher, underway, waitUntil, ended: around.goOn }),
+  };
+}

@@ -1,0 +1,61 @@
+// Settles what is leased, as consumers and dispatchers ask for it, and ends the leases whose deadline has passed.
+
+import { ok, type Result, refuse } from "../errors";
+import { limits } from "../limits";
+import type { Runtime } from "../runtime";
+import type { SubscriptionSettings } from "../settings";
+import type { LeaseRef, NackCall, ReportCall, SettleStatus } from "../subscription-calls";
+import type { Backlog } from "./backlog";
+import { ack, expireLeases, extend, type Moment, nack, report } from "./settling";
+
+export type SettleParts = Readonly<{
+  backlog: Backlog;
+  runtime: () => Runtime;
+  settings: () => SubscriptionSettings;
+  /** Pauses at once, whatever the catalog says so far. */
+  pause: (reason: string) => void;
+  /** Decides, saves and arms in one go. */
+  change: <T>(decide: () => T) => T;
+}>;
+
+export class SettleDesk {
+  constructor(private readonly parts: SettleParts) {}
+
+  ack(refs: readonly LeaseRef[]): Result<readonly SettleStatus[]> {
+    const { backlog, change } = this.parts;
+    return ok(change(() => ack(backlog, refs)));
+  }
+
+  nack(call: NackCall): Result<readonly SettleStatus[]> {
+    const { backlog, change, settings } = this.parts;
+    return ok(change(() => nack(backlog, call, settings(), this.moment())));
+  }
+
+  extend(refs: readonly LeaseRef[], deadlineAt: number): Result<readonly SettleStatus[]> {
+    const { backlog, change } = this.parts;
+    return ok(change(() => extend(backlog, refs, deadlineAt)));
+  }
+
+  /** Takes a dispatcher's report. Refused when its lease holds nothing any more and it wants to go on. */
+  report(call: ReportCall): Result<null> {
+    const { backlog, change, pause, settings } = this.parts;
+    const held = change(() => {
+      const held = report(backlog, call, settings(), this.moment());
+      // The endpoint says it is gone for good. The catalog is told by the dispatcher; here it holds at once.
+      if (call.endpointGone) pause("endpoint-gone");
+      return held;
+    });
+    return held || call.done ? ok(null) : refuse("lease-lost", "The lease holds nothing any more.");
+  }
+
+  /** Ends the leases whose deadline has passed, as many as one alarm may. */
+  endOverdue(): void {
+    const { backlog, change, settings } = this.parts;
+    change(() => expireLeases(backlog, settings(), this.moment(), limits.expiriesPerAlarm));
+  }
+
+  private moment(): Moment {
+    const { runtime } = this.parts;
+    return { now: runtime().now(), jitter: () => runtime().random() };
+  }
+}
