@@ -19,12 +19,11 @@ import { instant, listOf, page } from "./schemas";
 import {
   checkSubscription,
   secretOf,
-  showSubscription,
   startOf,
   subscriptionBody,
   subscriptionSettings,
-  subscriptionShown,
 } from "./subscription-schemas";
+import { showSubscription, subscriptionShown } from "./subscription-views";
 
 const tag = "Subscriptions";
 

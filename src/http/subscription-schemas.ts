@@ -1,54 +1,15 @@
-// Subscriptions and queues as the API takes and shows them, and the way between that and their settings.
+// Subscriptions and queues as the API takes them: their fields, the rules between these, and the settings that they make.
 
 import { z } from "zod";
-import type { SubscriptionEntry, TopicEntry } from "../catalog/catalog-entry";
 import { checkEndpointUrl } from "../endpoint-url";
 import { type FieldFault, ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { defaultSubscriptionSettings, type StartAt, type SubscriptionSettings } from "../settings";
 import { newSigningSecret } from "./auth";
+import { endpoint } from "./endpoint-schemas";
 import { refuseFaults } from "./parse";
-import { instant, name, whole } from "./schemas";
-import { HEADER_NAME, showTopic, topicFields, topicView } from "./topic-schemas";
-
-const SIGNING_SECRET = /^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/;
-/** What the broker or the connection sets; an endpoint's own headers cannot. */
-const RESERVED_HEADER =
-  /^(?:host|content-length|content-type|connection|expect|keep-alive|te|trailer|transfer-encoding|upgrade|traceparent|proxy-.*|webhook-.*|pennypost-.*|cf-.*)$/;
-const HEADER_VALUE = /^[\x20-\x7e]*$/;
-const HEADER_VALUE_LENGTH = 4_096;
-
-const endpointHeaders = z
-  .record(z.string(), z.string().max(HEADER_VALUE_LENGTH))
-  .default({})
-  .superRefine((headers, context) => {
-    const names = Object.keys(headers);
-    if (names.length > limits.endpointHeaders) {
-      const params = { limit: limits.endpointHeaders };
-      context.addIssue({ code: "custom", message: `at most ${limits.endpointHeaders} headers`, params });
-    }
-    for (const header of names) {
-      const fault = headerFault(header, headers[header] ?? "");
-      if (fault) context.addIssue({ code: "custom", message: fault, path: [header] });
-    }
-  });
-
-function headerFault(header: string, value: string): string | undefined {
-  if (!HEADER_NAME.test(header)) return "this is no header's name";
-  if (RESERVED_HEADER.test(header.toLowerCase())) return "this header is set by the broker";
-  return HEADER_VALUE.test(value) ? undefined : "a header's value is printable ASCII";
-}
-
-const endpoint = z.strictObject({
-  url: z.string(),
-  headers: endpointHeaders.meta({ description: "Sent with every request. Their values are never shown." }),
-  timeoutMs: whole(limits.minTimeoutMs, limits.maxTimeoutMs).default(limits.defaultTimeoutMs),
-  signingSecret: z
-    .string()
-    .regex(SIGNING_SECRET, "`whsec_` and the base64 of 24 to 64 bytes are needed")
-    .optional()
-    .meta({ description: "Made by the broker unless given. Shown once, when it is made." }),
-});
+import { instant, whole } from "./schemas";
+import { topicFields } from "./topic-schemas";
 
 const subscriptionFields = {
   type: z.enum(["push", "pull"]).default("pull"),
@@ -82,7 +43,7 @@ const subscriptionFields = {
     .meta({ description: "Push only: several messages in one POST." }),
 };
 
-const startAt = z
+export const startAt = z
   .union([
     z.enum(["latest", "earliest"]),
     z.strictObject({ offsets: z.record(z.string().regex(/^\d{1,2}$/), whole(0, Number.MAX_SAFE_INTEGER)) }),
@@ -182,86 +143,4 @@ export function secretOf({ type, endpoint }: SubscriptionFields): string | undef
 export function startOf(startAt: z.output<typeof subscriptionBody>["startAt"]): StartAt {
   if (startAt === "latest" || startAt === "earliest") return { at: startAt };
   return "time" in startAt ? { at: "time", time: startAt.time } : { at: "offsets", offsets: startAt.offsets };
-}
-
-const subscriptionView = {
-  type: z.enum(["push", "pull"]),
-  endpoint: z
-    .object({
-      url: z.string(),
-      headerNames: z.array(z.string()),
-      timeoutMs: z.int(),
-      signingSecret: z.string().optional().meta({ description: "Only in the answer that made it." }),
-    })
-    .optional(),
-  ackDeadlineMs: z.int(),
-  maxAttempts: z.int(),
-  retry: z.object({ minDelayMs: z.int(), maxDelayMs: z.int() }),
-  onExhausted: z.enum(["park", "skip", "block"]),
-  guarantee: z.enum(["at-least-once", "at-most-once", "effectively-once"]),
-  maxInFlight: z.int(),
-  maxRedrives: z.int(),
-  batch: z.object({ maxMessages: z.int(), maxWaitMs: z.int() }).optional(),
-  paused: z.boolean(),
-  pausedReason: z.string().optional(),
-};
-
-export const subscriptionShown = z
-  .object({
-    topic: name,
-    name,
-    ...subscriptionView,
-    startAt,
-    version: z.int(),
-    createdAt: instant,
-    updatedAt: instant,
-  })
-  .meta({ id: "Subscription" });
-
-export const queueShown = topicView.extend(subscriptionView).meta({ id: "Queue" });
-
-/**
- * A subscription as it is shown: header values are not, and a secret only when this very PUT set it. `secret` is what
- * the PUT gave or offered.
- */
-export function showSubscription(entry: SubscriptionEntry, secret?: string) {
-  const { topic, name, startAt, version, createdAt, updatedAt } = entry;
-  return {
-    topic,
-    name,
-    ...showSettings(entry.settings, secret),
-    startAt: showStart(startAt),
-    version,
-    createdAt,
-    updatedAt,
-  };
-}
-
-/** A queue as it is shown: its topic with its subscription's settings. */
-export function showQueue(topic: TopicEntry, { settings }: SubscriptionEntry, secret?: string) {
-  return { ...showTopic(topic), ...showSettings(settings, secret) };
-}
-
-function showSettings({ retry, push, ...settings }: SubscriptionSettings, secret?: string) {
-  const { maxAttempts, ...delays } = retry;
-  return {
-    ...settings,
-    maxAttempts,
-    retry: delays,
-    maxRedrives: settings.maxRedrives ?? limits.defaultMaxRedrives,
-    ...(push && {
-      endpoint: {
-        url: push.url,
-        headerNames: Object.keys(push.headers),
-        timeoutMs: push.timeoutMs,
-        ...(secret !== undefined && push.secrets[0] === secret && { signingSecret: secret }),
-      },
-      batch: { maxMessages: push.batchMaxMessages, maxWaitMs: push.batchMaxWaitMs },
-    }),
-  };
-}
-
-function showStart(startAt: StartAt) {
-  if (startAt.at === "time") return { time: startAt.time };
-  return startAt.at === "offsets" ? { offsets: startAt.offsets } : startAt.at;
 }

@@ -7,14 +7,8 @@ import { queueParams, queuePlace, topicParams, topicPlace } from "./place-routes
 import { type Route, reply, route } from "./route";
 import { listOf, page } from "./schemas";
 import { mayDo, type Principal } from "./scope";
-import {
-  checkSubscription,
-  queueBody,
-  queueShown,
-  secretOf,
-  showQueue,
-  subscriptionSettings,
-} from "./subscription-schemas";
+import { checkSubscription, queueBody, secretOf, subscriptionSettings } from "./subscription-schemas";
+import { queueShown, showQueue } from "./subscription-views";
 import { showTopic, topicBody, topicSettings, topicStats, topicView } from "./topic-schemas";
 
 const any = ["publish", "consume", "manage"] as const;

@@ -1,0 +1,91 @@
+// Subscriptions and queues as the API shows them. Header values are never shown, and a secret only by the PUT that set it.
+
+import { z } from "zod";
+import type { SubscriptionEntry, TopicEntry } from "../catalog/catalog-entry";
+import { limits } from "../limits";
+import type { StartAt, SubscriptionSettings } from "../settings";
+import { instant, name } from "./schemas";
+import { startAt } from "./subscription-schemas";
+import { showTopic, topicView } from "./topic-schemas";
+
+const subscriptionView = {
+  type: z.enum(["push", "pull"]),
+  endpoint: z
+    .object({
+      url: z.string(),
+      headerNames: z.array(z.string()),
+      timeoutMs: z.int(),
+      signingSecret: z.string().optional().meta({ description: "Only in the answer that made it." }),
+    })
+    .optional(),
+  ackDeadlineMs: z.int(),
+  maxAttempts: z.int(),
+  retry: z.object({ minDelayMs: z.int(), maxDelayMs: z.int() }),
+  onExhausted: z.enum(["park", "skip", "block"]),
+  guarantee: z.enum(["at-least-once", "at-most-once", "effectively-once"]),
+  maxInFlight: z.int(),
+  maxRedrives: z.int(),
+  batch: z.object({ maxMessages: z.int(), maxWaitMs: z.int() }).optional(),
+  paused: z.boolean(),
+  pausedReason: z.string().optional(),
+};
+
+export const subscriptionShown = z
+  .object({
+    topic: name,
+    name,
+    ...subscriptionView,
+    startAt,
+    version: z.int(),
+    createdAt: instant,
+    updatedAt: instant,
+  })
+  .meta({ id: "Subscription" });
+
+export const queueShown = topicView.extend(subscriptionView).meta({ id: "Queue" });
+
+/**
+ * A subscription as it is shown: header values are not, and a secret only when this very PUT set it. `secret` is what
+ * the PUT gave or offered.
+ */
+export function showSubscription(entry: SubscriptionEntry, secret?: string) {
+  const { topic, name, startAt, version, createdAt, updatedAt } = entry;
+  return {
+    topic,
+    name,
+    ...showSettings(entry.settings, secret),
+    startAt: showStart(startAt),
+    version,
+    createdAt,
+    updatedAt,
+  };
+}
+
+/** A queue as it is shown: its topic with its subscription's settings. */
+export function showQueue(topic: TopicEntry, { settings }: SubscriptionEntry, secret?: string) {
+  return { ...showTopic(topic), ...showSettings(settings, secret) };
+}
+
+function showSettings({ retry, push, ...settings }: SubscriptionSettings, secret?: string) {
+  const { maxAttempts, ...delays } = retry;
+  return {
+    ...settings,
+    maxAttempts,
+    retry: delays,
+    maxRedrives: settings.maxRedrives ?? limits.defaultMaxRedrives,
+    ...(push && {
+      endpoint: {
+        url: push.url,
+        headerNames: Object.keys(push.headers),
+        timeoutMs: push.timeoutMs,
+        ...(secret !== undefined && push.secrets[0] === secret && { signingSecret: secret }),
+      },
+      batch: { maxMessages: push.batchMaxMessages, maxWaitMs: push.batchMaxWaitMs },
+    }),
+  };
+}
+
+function showStart(startAt: StartAt) {
+  if (startAt.at === "time") return { time: startAt.time };
+  return startAt.at === "offsets" ? { offsets: startAt.offsets } : startAt.at;
+}
