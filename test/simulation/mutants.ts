@@ -40,7 +40,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "insert-first claim, which is never leased",
     edits: [
       {
-        file: "src/ledger/ledger-store.ts",
+        file: "src/ledger/ledger-statements.ts",
         find: `AND (processed_messages.state <> 'claimed' OR processed_messages.lease_until <= ?3)`,
         put: `AND processed_messages.state <> 'claimed'`,
       },
