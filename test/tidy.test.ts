@@ -110,10 +110,9 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "console", "fetch", "platform", "timer"],
     why: "the dispatcher is an entrypoint of its own, as an object is",
   },
-  "src/push/dispatch.ts": {
-    may: ["async"],
-    why: "it is the course of one dispatch; requests, waits and reports are handed in",
-  },
+  "src/push/dispatch.ts": { may: ["async"], why: "it is the course of one dispatch, handed what it needs" },
+  "src/push/sending.ts": { may: ["async"], why: "it awaits the requests of a dispatch, and its claims" },
+  "src/push/reporting.ts": { may: ["async"], why: "it reports while the requests are under way" },
   "src/push/webhook.ts": { may: ["async"], why: "it is the request to the endpoint; fetch is handed in" },
   "src/push/signature.ts": { may: ["async", "crypto"], why: "WebCrypto signs, and only asynchronously" },
   "src/catalog/catalog-schema.ts": { may: ["platform"], why: "a table is declared in drizzle's own words" },

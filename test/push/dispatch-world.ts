@@ -5,7 +5,8 @@ import type { DispatchCall } from "../../src/dispatch-calls";
 import { ok, type Result } from "../../src/errors";
 import { LedgerStore } from "../../src/ledger/ledger-store";
 import type { Message } from "../../src/message";
-import { type Dispatching, dispatch } from "../../src/push/dispatch";
+import { dispatch } from "../../src/push/dispatch";
+import type { Dispatching } from "../../src/push/dispatch-run";
 import { packRecords } from "../../src/record-batch";
 import type { Runtime } from "../../src/runtime";
 import {

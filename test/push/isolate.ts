@@ -1,7 +1,7 @@
 // An isolate that stops at the n-th of its outgoing calls, of any sort: before the call is made, or after it was made
 // and before it is answered. Stopped, it does nothing more; only one that was merely paused goes on.
 import type { LedgerStore } from "../../src/ledger/ledger-store";
-import type { Dispatching } from "../../src/push/dispatch";
+import type { Dispatching } from "../../src/push/dispatch-run";
 
 export type Stop = Readonly<{ call: number; side: "before" | "after" }>;
 

@@ -29,7 +29,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "acked before it is processed",
     edits: [
       {
-        file: "src/push/dispatch.ts",
+        file: "src/push/sending.ts",
         find: `  const answer = await sendWebhook(deps, endpoint, parcel, claims?.claimsOf(parcel));`,
         put: `  void sendWebhook(deps, endpoint, parcel);
   const answer = { delivered: true, status: 200, at: 0, latencyMs: 0, failures: new Map<string, string>() } as const;`,

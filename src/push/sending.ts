@@ -1,0 +1,123 @@
+// How a dispatch sends: it claims, under effectively-once, and then has a few requests under way at once, one for each lane.
+// What it may not send, or not any more, it gives back.
+
+import { checkEndpointUrl } from "../endpoint-url";
+import { limits } from "../limits";
+import { claimRetentionMs } from "./claim-retention";
+import type { Item } from "./dispatch-plan";
+import * as plans from "./dispatch-plan";
+import { advance, giveBack, type Run } from "./dispatch-run";
+import { importSecrets } from "./signature";
+import { type Endpoint, sendWebhook } from "./webhook";
+
+const EXPIRED = "the message has expired";
+
+/** Sends what the lease holds, as far as it may be sent: until nothing is left, or the run is stopped. */
+export async function sendAll(run: Run): Promise<void> {
+  const endpoint = await openEndpoint(run);
+  if (endpoint === undefined) return;
+  await claimAll(run);
+  const flights = new Set<Promise<void>>();
+  for (;;) {
+    while (flights.size < limits.dispatchConnections && mayStart(run)) {
+      giveBackExpired(run);
+      const { parcel, plan } = plans.takeParcel(run.plan, run.push.batchMaxMessages);
+      if (parcel.length === 0) break;
+      run.plan = plan;
+      const flight = carry(run, endpoint, parcel).finally(() => flights.delete(flight));
+      flights.add(flight);
+    }
+    if (flights.size === 0) return;
+    await Promise.race(flights);
+  }
+}
+
+/** No request starts after the dispatch's time, or once the lease may be another's. What is settled, nobody else sends. */
+function mayStart({ stopped, settled, deps, startedAt, leaseEndsAt }: Run): boolean {
+  if (settled) return stopped === undefined;
+  const now = deps.runtime.now();
+  return stopped === undefined && now < startedAt + limits.dispatchMs && now < leaseEndsAt;
+}
+
+/** Settings that cannot work fail every delivery, with the reason in its note for the operator to see. */
+async function openEndpoint(run: Run): Promise<Endpoint | undefined> {
+  const { call, deps, push } = run;
+  const refusal = checkEndpointUrl(push.url, { local: deps.local });
+  const keys = refusal ? undefined : await importSecrets(push.secrets).catch(() => undefined);
+  if (keys) {
+    const { topic, subscription, partition } = call;
+    return {
+      origin: { topic, subscription, partition },
+      push,
+      keys,
+      minRetryMs: call.settings.retry.minDelayMs,
+    };
+  }
+  const error = refusal?.detail ?? "a signing secret of the subscription is not base64";
+  const { parcel, plan } = plans.takeParcel(run.plan, run.plan.pending.length);
+  advance(
+    run,
+    plans.settleParcel(plan, parcel, {
+      delivered: false,
+      note: { at: deps.runtime.now(), error },
+      gone: false,
+    }),
+  );
+  return undefined;
+}
+
+/** Under effectively-once only what the ledger grants is left to be sent. */
+async function claimAll(run: Run): Promise<void> {
+  const { claims, deps } = run;
+  if (claims === undefined) return;
+  const items = run.plan.pending;
+  const topicRetentionMs = await deps.topicRetentionMs().catch(() => undefined);
+  const retentionMs = claimRetentionMs(run.call.settings, topicRetentionMs);
+  const answers = await claims.claim(items, retentionMs).catch(() => undefined);
+  if (answers === undefined) return giveBack(run, items, limits.ledgerAwayMs, "the ledger is away");
+  for (const [index, item] of items.entries()) {
+    const answer = answers[index];
+    if (answer?.state === "claimed" || !run.plan.pending.includes(item)) continue;
+    if (answer?.state === "completed") {
+      // Only a row that was read as completed settles a delivery unsent.
+      advance(run, plans.skipDone(run.plan, item));
+    } else {
+      const waitMs =
+        answer?.state === "in-progress" ? answer.leaseUntil - deps.runtime.now() : limits.ledgerAwayMs;
+      giveBack(run, [item], Math.max(waitMs, 0), "another dispatch is processing it");
+    }
+  }
+}
+
+async function carry(run: Run, endpoint: Endpoint, parcel: readonly Item[]): Promise<void> {
+  const { claims, deps } = run;
+  const held = claims === undefined || (await claims.hold(parcel).catch(() => undefined));
+  if (!held) {
+    if (held === undefined) run.stopped ??= "the ledger is away";
+    return giveBack(run, parcel, limits.ledgerAwayMs, "its claim in the ledger could not be held");
+  }
+  // The ledger took its time: the parcel goes back, and what of it has not expired is handed out again.
+  const isLate = claims !== undefined && expiredAmong(run, parcel).length > 0;
+  if (isLate) return giveBack(run, parcel, limits.expiredAgainMs, EXPIRED);
+  const answer = await sendWebhook(deps, endpoint, parcel, claims?.claimsOf(parcel));
+  // Before the outcomes, which give back what is behind a failure in its lane: acknowledged, it settles unsent then.
+  const acknowledged = parcel.filter((item) => plans.isAcknowledged(item, answer));
+  if (answer.delivered && answer.handOver) claims?.handOver(acknowledged, answer.handOver.leaseMs);
+  else claims?.complete(acknowledged);
+  advance(run, plans.settleParcel(run.plan, parcel, answer));
+  if (answer.delivered || !answer.gone || run.gone) return;
+  run.gone = true;
+  run.stopped ??= "the endpoint is gone";
+  deps.endpointGone();
+}
+
+/** What has expired is not sent. It goes back to its subscription, which says what becomes of it. */
+function giveBackExpired(run: Run): void {
+  const expired = expiredAmong(run, run.plan.pending);
+  if (expired.length > 0) giveBack(run, expired, limits.expiredAgainMs, EXPIRED);
+}
+
+function expiredAmong({ deps }: Run, items: readonly Item[]): readonly Item[] {
+  const now = deps.runtime.now();
+  return items.filter(({ message: { expiresAt } }) => expiresAt !== undefined && expiresAt <= now);
+}
