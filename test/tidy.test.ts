@@ -54,6 +54,14 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "crypto"],
     why: "it hashes and compares tokens, and asks D1 for them",
   },
+  "src/http/trying.ts": {
+    may: ["async", "console", "timer"],
+    why: "it waits between the tries of a write, and is the only one to see them fail",
+  },
+  "src/topic/topic-life.ts": {
+    may: ["console"],
+    why: "it does the alarm's work for its object, and is the only one to see that fail",
+  },
   "src/topic/notifier.ts": {
     may: ["async", "console"],
     why: "it awaits the subscriptions' objects, and is the only one to see them fail",
