@@ -10,18 +10,25 @@ import { limits } from "../limits";
 import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
 import { defaultSubscriptionSettings } from "../settings";
 import {
-  type Entry,
   mergeSettings,
   type SubscriptionEntry,
-  sameSettings,
   type TopicEntry,
   type TopicKind,
   withPause,
   withSecret,
 } from "./catalog-entry";
-import { away, CatalogFault } from "./d1-store";
-import { type Catalog, configure, finish, finishDeleting } from "./entry-lifecycle";
-import { beginRaise, checkRaise, finishEntry } from "./topic-raise";
+import {
+  changeSettings,
+  changing,
+  currentTopic,
+  deleteEntry,
+  finishFirst,
+  newLife,
+  type Put,
+  type Try,
+} from "./entry-change";
+import { type Catalog, configure, finish } from "./entry-lifecycle";
+import { beginRaise, checkRaise } from "./topic-raise";
 
 export { type Catalog, finish } from "./entry-lifecycle";
 
@@ -43,10 +50,6 @@ export type SubscriptionWanted = Readonly<{
   /** The signing secret of a push subscription that has none and is given none. */
   offeredSecret?: string | undefined;
 }>;
-export type Put<E> = Readonly<{ entry: E; created: boolean }>;
-
-/** What a try at a write came to; undefined when another was faster, and it must look again. */
-type Try<T> = Result<T> | undefined;
 
 // ── topics and queues ────────────────────────────────────────────────────────────────────────────────
 
@@ -137,16 +140,6 @@ export function putSubscription(
   });
 }
 
-/** Replaces the settings of a subscription, as they are given. */
-export function updateSubscription(
-  catalog: Catalog,
-  topic: TopicEntry,
-  name: string,
-  settings: SubscriptionSettings,
-): Promise<Result<SubscriptionEntry>> {
-  return edit(catalog, topic.name, name, () => settings);
-}
-
 /** Pauses a subscription, with the broker's reason if it has one, or resumes it. Nothing is lost either way. */
 export function setPaused(
   catalog: Catalog,
@@ -206,67 +199,6 @@ function edit(
     if (put?.ok && put.value.entry === held) await configure(catalog, held);
     return put?.ok ? ok(put.value.entry) : put;
   });
-}
-
-// ── what they share ──────────────────────────────────────────────────────────────────────────────────
-
-/** Tries until no other is faster, with D1's absence as a refusal, and forgets what the isolate knew of the topic. */
-async function changing<T>(
-  catalog: Catalog,
-  topicName: string,
-  attempt: () => Promise<Try<T>>,
-): Promise<Result<T>> {
-  try {
-    for (let tries = 0; tries < limits.lifecycleTries; tries++) {
-      const result = await attempt();
-      if (result) return result;
-    }
-    return refuse("unavailable", `Others keep changing "${topicName}"; try again.`, {
-      retryAfterMs: limits.catalogRetryMs,
-    });
-  } catch (fault) {
-    if (fault instanceof CatalogFault) return away();
-    throw fault;
-  } finally {
-    catalog.store.forget(topicName);
-  }
-}
-
-/** Finishes what another left half-done; then the caller looks again. */
-async function finishFirst(catalog: Catalog, held: Entry): Promise<Refused | undefined> {
-  const done = await finishEntry(catalog, held);
-  return done.ok ? undefined : done;
-}
-
-async function changeSettings<E extends Entry>(
-  catalog: Catalog,
-  held: E,
-  settings: E["settings"],
-): Promise<Try<Put<E>>> {
-  if (sameSettings(held.settings, settings)) return ok({ entry: held, created: false });
-  const entry = await catalog.store.entries.changeSettings(held, settings);
-  if (!entry) return undefined;
-  await configure(catalog, entry);
-  return ok({ entry, created: false });
-}
-
-async function deleteEntry(catalog: Catalog, held: Entry): Promise<Result<null>> {
-  await catalog.store.entries.markDeleting(held);
-  // As it is now: a raise that was begun meanwhile has made objects that are to be removed as well.
-  return finishDeleting(catalog, (await catalog.store.entries.refind(held)) ?? held);
-}
-
-/** The topic as D1 has it now: a write must not go by what an isolate remembers. */
-async function currentTopic(catalog: Catalog, name: string): Promise<Result<TopicEntry>> {
-  const topic = await catalog.store.entries.findTopic(name);
-  if (topic?.state === "active") return ok(topic);
-  return refuse("topic-not-found", `There is no topic "${name}".`);
-}
-
-function newLife({ runtime }: Catalog) {
-  const now = runtime.now();
-  const state = "creating" as const;
-  return { generation: runtime.newId(), version: 1, state, createdAt: now, updatedAt: now };
 }
 
 function newSubscription(

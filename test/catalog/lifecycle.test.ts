@@ -10,7 +10,6 @@ import {
   putSubscription,
   putTopic,
   setPaused,
-  updateSubscription,
 } from "../../src/catalog/lifecycle";
 import { limits } from "../../src/limits";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
@@ -345,7 +344,7 @@ describe("a subscription", () => {
     await putSubscription(catalog, reader(topic));
     objects.faults.add("subscription.configure 1");
     const settings = { ...defaultSubscriptionSettings, ackDeadlineMs: 5_000 };
-    expect(must(await updateSubscription(catalog, topic, "audit", settings)).version).toBe(2);
+    expect(must(await putSubscription(catalog, { ...reader(topic), settings })).entry.version).toBe(2);
     expect([...objects.subscriptions.values()].map(({ version }) => version)).toEqual([2, 1]);
   });
 

@@ -2,13 +2,7 @@
 
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
-import {
-  deleteTopic,
-  putQueue,
-  putSubscription,
-  putTopic,
-  updateSubscription,
-} from "../../src/catalog/lifecycle";
+import { deleteTopic, putQueue, putSubscription, putTopic } from "../../src/catalog/lifecycle";
 import { cutPage } from "../../src/catalog/rotation";
 import { sweep } from "../../src/catalog/sweep";
 import type { Env } from "../../src/env";
@@ -80,10 +74,8 @@ describe("finishing", () => {
     } as const;
     await putSubscription(catalog, reader);
     objects.faults.add("subscription.configure 2");
-    await updateSubscription(catalog, topic, "audit", {
-      ...defaultSubscriptionSettings,
-      ackDeadlineMs: 5_000,
-    });
+    const settings = { ...defaultSubscriptionSettings, ackDeadlineMs: 5_000 };
+    await putSubscription(catalog, { ...reader, settings });
     objects.faults.clear();
     runtime.at += limits.sweepAfterMs;
     expect(await sweep(catalog, nothingToPurge)).toMatchObject({ finished: 1 });

@@ -7,7 +7,7 @@ import {
   putQueue,
   putSubscription,
   putTopic,
-  updateSubscription,
+  setPaused,
 } from "../../src/catalog/lifecycle";
 import { sweep } from "../../src/catalog/sweep";
 import { limits } from "../../src/limits";
@@ -213,8 +213,12 @@ describe("meanwhile", () => {
   test("a subscription gets other settings, at any call: after the next sweep every partition has them", async () => {
     for (const call of await callsOfRaise()) {
       const at = await scene();
-      const settings = { ...defaultSubscriptionSettings, ackDeadlineMs: 5_000 };
-      at.objects.before.set(call, () => updateSubscription(at.catalog, at.topic, "audit", settings));
+      const settings = { ...defaultSubscriptionSettings, ackDeadlineMs: 5_000, paused: true };
+      at.objects.before.set(call, async () => {
+        must(await setPaused(at.catalog, "orders", "audit", true));
+        const other = { topic: at.topic, name: "audit", settings, startAt: { at: "latest" } } as const;
+        await putSubscription(at.catalog, other);
+      });
       must(await at.raise());
       at.runtime.at += limits.sweepAfterMs;
       await sweep(at.catalog, async () => 0);

@@ -3,7 +3,7 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env as testEnv } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import { putSubscription, putTopic, updateSubscription } from "../../src/catalog/lifecycle";
+import { putSubscription, putTopic } from "../../src/catalog/lifecycle";
 import type { Env } from "../../src/env";
 import { ok, type Result } from "../../src/errors";
 import { objectName } from "../../src/object-name";
@@ -150,7 +150,10 @@ describe("an endpoint that is gone", () => {
     answering(() => new Response(null, { status: 410 }));
     const settings = settingsFor("http://127.0.0.1:9/gone");
     const { topic, entry } = await subscribed("entry-moved", settings);
-    must(await updateSubscription(catalog, topic, "reader", settingsFor("http://127.0.0.1:9/moved")));
+    const moved = settingsFor("http://127.0.0.1:9/moved");
+    must(
+      await putSubscription(catalog, { topic, name: "reader", settings: moved, startAt: { at: "latest" } }),
+    );
     await deliver("entry-moved", entry.generation, settings);
     expect(await pausedOf("entry-moved")).toEqual([false, undefined]);
   });
