@@ -63,6 +63,9 @@ export type AppendCall = Readonly<{
   keepRejections?: boolean;
 }>;
 
+/** Tells a topic of a subscription, by its generation; `subscription` is its name, for people. */
+export type AttachCall = Readonly<{ generation: string; startAt: StartAt; subscription?: string }>;
+
 /** `parent` is the partition that this one's keys were in before a raise. */
 export type AttachAnswer = Readonly<{ startOffset: number; parent?: number }>;
 
@@ -158,12 +161,7 @@ export interface TopicCalls {
   /** Delayed messages past `after`, those due first first: as many as `limit` and the bytes of a read allow. */
   delayed(call: { after: DelayedPlace | null; limit: number }): Promise<Result<DelayedPage>>;
   /** Tells the topic of a subscription and fixes where it starts; a repeat gets the first answer. */
-  attach(call: {
-    generation: string;
-    startAt: StartAt;
-    /** Its name, for people. */
-    subscription?: string;
-  }): Promise<Result<AttachAnswer>>;
+  attach(call: AttachCall): Promise<Result<AttachAnswer>>;
   detach(call: { generation: string }): Promise<Result<null>>;
   /** The topic is raised to `partitions`: from here on what then belongs elsewhere is not taken any more. */
   cut(call: { partitions: number }): Promise<Result<null>>;

@@ -58,7 +58,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "console", "timer"],
     why: "it waits between the tries of a write, and is the only one to see them fail",
   },
-  "src/topic/topic-life.ts": {
+  "src/topic/topic-memory.ts": {
     may: ["console"],
     why: "it does the alarm's work for its object, and is the only one to see that fail",
   },

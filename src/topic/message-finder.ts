@@ -5,6 +5,7 @@ import { limits } from "../limits";
 import { recordSpans, unpackRecord } from "../record-batch";
 import type { FindCall, Finding, LogRun } from "../topic-calls";
 import { type SeenId, trimRun } from "./log";
+import { readOffsets } from "./log-reads";
 import type { TopicLog } from "./topic-log";
 
 export type Found = Pick<Finding, "place" | "delayed" | "searched">;
@@ -32,7 +33,7 @@ function foundBy(log: TopicLog, seen: SeenId): Found {
 
 function placeAt(log: TopicLog, offset: number): Found {
   if (offset >= log.head) return {};
-  const [run] = log.readOffsets([offset], log.earliest, limits.readBytes);
+  const [run] = readOffsets(log.stored, [offset], log.stored.earliest, limits.readBytes);
   return { place: { offset, ...(run && { run }) } };
 }
 
@@ -40,14 +41,14 @@ function placeAt(log: TopicLog, offset: number): Found {
 function firstOffsetFor(log: TopicLog, id: string): number | undefined {
   const [, high, low] = UUID_V7.exec(id) ?? [];
   if (high === undefined || low === undefined) return undefined;
-  return log.offsetAt(Number.parseInt(high + low, 16) - limits.idClockSkewMs);
+  return log.stored.offsetAt(Number.parseInt(high + low, 16) - limits.idClockSkewMs);
 }
 
-function searchLog(log: TopicLog, id: string, from: number): Found {
-  let to = Math.max(from, log.earliest);
+function searchLog({ stored }: TopicLog, id: string, from: number): Found {
+  let to = Math.max(from, stored.earliest);
   const begin = to;
   let bytes = 0;
-  for (const row of log.rows(begin)) {
+  for (const row of stored.rows(begin)) {
     if (bytes > limits.scanBytes) break;
     const run = trimRun(row, begin);
     const spans = recordSpans(run.records);

@@ -7,11 +7,11 @@ import { objectName } from "../object-name";
 import type { SubscriptionCalls } from "../subscription-calls";
 import type { Reader } from "./fanout";
 import { fullDetail, isBehind, needs, newStanding, type Standing, settledByAll, toldTo } from "./removal";
-import type { TopicLog } from "./topic-log";
+import type { SegmentedLog } from "./segmented-log";
 
 /** What the desk works on, and how it changes it. */
 export type RetentionParts = Readonly<{
-  log: TopicLog;
+  log: SegmentedLog;
   readers: ReadonlyMap<string, Reader>;
   subscriptions: ObjectNamespace<SubscriptionCalls>;
   partition: number;

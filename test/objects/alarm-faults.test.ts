@@ -140,9 +140,9 @@ const scenes: Readonly<Record<string, () => Promise<Scene>>> = {
     await useRuntime(topic.topic, clock);
     const { subscription, pull } = await newSubscription(topic);
     await runInDurableObject(topic.topic, (instance) => {
-      const held = instance as unknown as { loaded: { notifier: { subscriptions: unknown } } };
+      const held = instance as unknown as { memory: { loaded: { notifier: { subscriptions: unknown } } } };
       const away = () => Promise.reject(new Error("Network connection lost."));
-      held.loaded.notifier.subscriptions = { getByName: () => ({ notify: away }) };
+      held.memory.loaded.notifier.subscriptions = { getByName: () => ({ notify: away }) };
     });
     await topic.publish("a");
     const done = async () => {
@@ -188,8 +188,7 @@ describe.each(Object.entries(scenes))("the alarm for %s", (name, make) => {
     const scene = await make();
     await runInDurableObject(scene.stub, async (instance, { storage }) => {
       await storage.deleteAlarm();
-      // A topic holds it itself, a subscription in its memory.
-      const { memory = instance } = instance as unknown as { memory?: object };
+      const { memory } = instance as unknown as { memory: object };
       Object.assign(memory, { armedAt: scene.clock.now() - 3_600_000 });
     });
     await scene.stub.wake();
@@ -246,8 +245,8 @@ describe("an alarm whose work fails", () => {
       notify: () => Promise.reject(new Error("Network connection lost.")) as Promise<unknown>,
     };
     await runInDurableObject(topic.topic, (instance) => {
-      const held = instance as unknown as { loaded: { notifier: { subscriptions: unknown } } };
-      held.loaded.notifier.subscriptions = { getByName: () => ({ notify: () => answers.notify() }) };
+      const held = instance as unknown as { memory: { loaded: { notifier: { subscriptions: unknown } } } };
+      held.memory.loaded.notifier.subscriptions = { getByName: () => ({ notify: () => answers.notify() }) };
     });
     await topic.publish("a");
     for (let failures = 0; failures < 7; failures++) {

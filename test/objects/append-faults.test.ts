@@ -8,13 +8,16 @@ import type { TopicCalls } from "../../src/topic-calls";
 import { message, newTopic, recordBatch, testRuntime, useRuntime, value } from "../support/objects";
 
 type Write = (...args: readonly unknown[]) => void;
-type Writes = Record<"insertBatch", Write> & { keys: Record<"insertAnswer" | "insertIds", Write> };
+type Writes = {
+  segments: Record<"insertRow", Write>;
+  keys: Record<"insertAnswer" | "insertIds", Write>;
+};
 
 /** Lets `name` be carried out once, and then fail. */
-async function failOnceAfter(topic: DurableObjectStub, name: "insertBatch" | "insertAnswer" | "insertIds") {
+async function failOnceAfter(topic: DurableObjectStub, name: "insertRow" | "insertAnswer" | "insertIds") {
   await runInDurableObject(topic, (instance) => {
     const { store } = instance as unknown as { store: Writes };
-    const owner: Partial<Record<typeof name, Write>> = name === "insertBatch" ? store : store.keys;
+    const owner: Partial<Record<typeof name, Write>> = name === "insertRow" ? store.segments : store.keys;
     const write = owner[name]?.bind(owner);
     owner[name] = (...args) => {
       write?.(...args);
@@ -32,7 +35,7 @@ async function stored(topic: TopicCalls) {
   }));
 }
 
-test.each(["insertAnswer", "insertIds", "insertBatch"] as const)(
+test.each(["insertAnswer", "insertIds", "insertRow"] as const)(
   "a fault after %s leaves neither a message nor the memory of it, and the retry is stored as the first",
   async (name) => {
     const { topic, generation, publish } = await newTopic();

@@ -333,11 +333,12 @@ describe("all or none", () => {
     await append([due("a", 1)]);
     await evict();
     await runInDurableObject(topic, (instance) => {
-      const { loaded } = instance as unknown as {
-        loaded: { log: { delays: { count: number; totals: object } } };
+      const { memory } = instance as unknown as {
+        memory: { loaded: { log: { delays: { count: number; totals: object } } } };
       };
-      expect(loaded.log.delays.count).toBe(1);
-      Object.assign(loaded.log.delays.totals, { count: limits.delayedMessages - 1 });
+      const { delays } = memory.loaded.log;
+      expect(delays.count).toBe(1);
+      Object.assign(delays.totals, { count: limits.delayedMessages - 1 });
     });
     const answers = await append([due("b", 1), due("c", 1), message("d")]);
     expect(answers.map((each) => ("error" in each ? each.error.code : "kept"))).toEqual([

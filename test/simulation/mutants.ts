@@ -206,7 +206,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "after a restart nobody is doubted",
     edits: [
       {
-        file: "src/topic/topic-object.ts",
+        file: "src/topic/topic-memory.ts",
         find: `this.arm({ notBefore, doubts: true });`,
         put: `this.arm({ notBefore });`,
       },

@@ -7,6 +7,7 @@ import type { Result } from "../../src/errors";
 import { limits } from "../../src/limits";
 import { objectName } from "../../src/object-name";
 import { defaultTopicSettings } from "../../src/settings";
+import { read } from "../../src/topic/log-reads";
 import type { TopicLog } from "../../src/topic/topic-log";
 import type { AppendCall, BatchAnswer } from "../../src/topic-calls";
 import { Owner } from "./agenda";
@@ -193,10 +194,11 @@ export class World {
 
   private readLog(object: SimulatedObject): void {
     const partition = Number(object.id.split(":")[1]);
-    const loaded = (object.live?.instance as unknown as { loaded?: { log: TopicLog } } | undefined)?.loaded;
+    const topic = object.live?.instance as unknown as { memory: { loaded?: { log: TopicLog } } } | undefined;
+    const loaded = topic?.memory.loaded;
     const seen = this.log.log(partition).length;
     if (loaded && loaded.log.head > seen) {
-      this.log.logged(partition, loaded.log.read(seen, Number.POSITIVE_INFINITY).runs);
+      this.log.logged(partition, read(loaded.log.stored, seen, Number.POSITIVE_INFINITY).runs);
     }
     for (const { method, args, answer } of object.deeds.splice(0)) {
       const appended = answer as Result<readonly BatchAnswer[]>;
