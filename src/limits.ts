@@ -169,6 +169,28 @@ export const limits = {
   /** Answers of seeks that are remembered, so that one that comes twice moves nothing the second time. */
   seeksKept: 100,
 
+  // ── filters ────────────────────────────────────────────────────────────────────────────────────────
+  /** A filter as JSON: it travels with its subscription's settings, in every dispatch. */
+  filterBytes: 16 * KiB,
+  /** What one look at a message can cost is bounded by these together: about 0.1 s for the worst body there is. */
+  filterFields: 100,
+  filterValues: 200,
+  filterWildcards: 50,
+  /** Of the filter, one level for each name on the way down and for each `$or`. */
+  filterDepth: 10,
+  filterTextLength: 512,
+  /** A larger body matches no filter of bodies. What SNS takes: parsing it costs a millisecond or two. */
+  filterBodyBytes: 256 * KiB,
+  /** Reasons that a dry run tells. */
+  filterMismatches: 50,
+  /** Versions of a filter that a subscription's partition keeps, to say which one left a message out. */
+  filterVersions: 20,
+  /** A run of filtered messages is saved when something else is, or when it has come so far: that much is judged again after a restart. */
+  filteredUnsaved: 1_000,
+  filteredUnsavedBytes: 1 * MiB,
+  /** What one cut judges afresh, in bytes of records, before others have their turn. */
+  filterCutBytes: 1 * MiB,
+
   // ── the timeline ───────────────────────────────────────────────────────────────────────────────────
   /** Outcomes ride in the state row up to this size, hundreds of changes, then become a row of their own. */
   outcomeRowBytes: 2 * KiB,

@@ -1,6 +1,7 @@
 // What can be set on a topic and on a subscription. The catalog keeps the settings with a version, http/
 // validates them, and each object holds its own copy.
 
+import type { Filter } from "./filter-form";
 import { limits } from "./limits";
 
 export type TopicSettings = Readonly<{
@@ -27,6 +28,8 @@ export type SubscriptionSettings = Readonly<{
   guarantee: Guarantee;
   /** Deliveries leased at once, per partition. */
   maxInFlight: number;
+  /** What of the topic is delivered; absent: everything. */
+  filter?: Filter;
   /** How often a dead letter may be sent round again; absent from settings of before this could be set. */
   maxRedrives?: number;
   paused: boolean;

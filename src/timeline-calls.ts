@@ -13,7 +13,6 @@ export const TERM_OF = {
   "already-completed": "settled",
   /** Settled before it was handed out. */
   "handed-out": "settled",
-  filtered: "filtered",
   expired: "expired",
   purged: "purged",
   moved: "moved",
@@ -56,6 +55,8 @@ export type Whereabouts = Readonly<
     }
   | { state: "settled"; how: How; at: number; attempts: number; status?: number }
   | { state: Exclude<EndedTerm, "settled">; at: number }
+  /** The filter of this version of the subscription left it out. */
+  | { state: "filtered"; version: number }
   /** It left for good, and how is no longer kept. */
   | { state: "forgotten" }
   /** Nothing accounts for it: the law is broken, and the audit names the first such offset. */

@@ -14,13 +14,14 @@ import {
 
 /** What each folder of src may import, beside itself and the words at the root. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  http: ["catalog", "ledger"],
+  http: ["catalog", "filter", "ledger"],
   ingress: ["catalog", "ledger"],
   push: ["catalog", "ledger"],
-  topic: ["sql"],
-  subscription: ["sql"],
+  topic: ["filter", "sql"],
+  subscription: ["filter", "sql"],
   ledger: [],
   catalog: [],
+  filter: [],
   sql: [],
 };
 

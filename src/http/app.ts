@@ -9,6 +9,7 @@ import { auditRoutes } from "./audit-routes";
 import { claimRoutes } from "./claim-routes";
 import { deadLetterRoutes } from "./dead-letter-routes";
 import { delayRoutes } from "./delay-routes";
+import { filterRoutes } from "./filter-routes";
 import { ledgerRoutes } from "./ledger-routes";
 import { messageRoutes } from "./message-routes";
 import { metricsRoute } from "./metrics-routes";
@@ -41,6 +42,7 @@ export const routes: readonly Route[] = [
   ...subscriptionRoutes,
   ...queueRoutes,
   ...[subscriptionPlace, queuePlace].flatMap(readerRoutes),
+  ...[subscriptionPlace, queuePlace].flatMap(filterRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(auditRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(seekRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(snapshotRoutes),

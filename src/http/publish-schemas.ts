@@ -47,7 +47,7 @@ export const batchHeaders = publishHeaders.pick({
   traceparent: true,
 });
 
-const item = z
+export const item = z
   .strictObject({
     id: messageId.optional(),
     orderingKey: z.string().max(limits.orderingKeyBytes).optional(),

@@ -7,6 +7,7 @@ import { limits } from "../limits";
 import { defaultSubscriptionSettings, type StartAt, type SubscriptionSettings } from "../settings";
 import { newSigningSecret } from "./auth";
 import { endpoint } from "./endpoint-schemas";
+import { filterForm } from "./filter-schemas";
 import { refuseFaults } from "./parse";
 import { instant, whole } from "./schemas";
 import { topicFields } from "./topic-schemas";
@@ -34,6 +35,7 @@ const subscriptionFields = {
   maxRedrives: whole(0, limits.maxRedrives)
     .default(limits.defaultMaxRedrives)
     .meta({ description: "How often a dead letter may be sent round again, unless it is forced." }),
+  filter: filterForm.optional(),
   batch: z
     .strictObject({
       maxMessages: whole(1, limits.batchMessages).default(1),
@@ -108,7 +110,7 @@ function guaranteeFaults({
 
 /** A subscription's settings from its body. A body without a signing secret keeps the one that is held. */
 export function subscriptionSettings(body: SubscriptionFields): SubscriptionSettings {
-  const { type, onExhausted, guarantee, maxInFlight, maxRedrives, endpoint, batch } = body;
+  const { type, onExhausted, guarantee, maxInFlight, maxRedrives, endpoint, filter, batch } = body;
   const { timeoutMs, url, headers, signingSecret } = endpoint ?? { timeoutMs: 0, url: "", headers: {} };
   const secrets = signingSecret === undefined ? [] : [signingSecret];
   const { maxMessages: batchMaxMessages, maxWaitMs: batchMaxWaitMs } = batch ?? {
@@ -122,6 +124,7 @@ export function subscriptionSettings(body: SubscriptionFields): SubscriptionSett
     ...{ type, ackDeadlineMs, onExhausted, guarantee, maxInFlight, maxRedrives },
     retry: { maxAttempts, ...retryOf(body) },
     paused: false,
+    ...(filter !== undefined && { filter }),
     ...(type === "push" && { push }),
   };
 }

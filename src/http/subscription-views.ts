@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { SubscriptionEntry, TopicEntry } from "../catalog/catalog-entry";
 import { limits } from "../limits";
 import type { StartAt, SubscriptionSettings } from "../settings";
+import { filterForm } from "./filter-schemas";
 import { instant, name } from "./schemas";
 import { startAt } from "./subscription-schemas";
 import { showTopic, topicView } from "./topic-schemas";
@@ -25,6 +26,7 @@ const subscriptionView = {
   guarantee: z.enum(["at-least-once", "at-most-once", "effectively-once"]),
   maxInFlight: z.int(),
   maxRedrives: z.int(),
+  filter: filterForm.optional(),
   batch: z.object({ maxMessages: z.int(), maxWaitMs: z.int() }).optional(),
   paused: z.boolean(),
   pausedReason: z.string().optional(),

@@ -89,6 +89,10 @@ const onItsWay = z
       .meta({ description: "settled: acked, delivered, already-completed, handed-out." }),
     at: instant.optional().meta({ description: "When it was done with." }),
     status: z.int().optional().meta({ description: "What the endpoint answered." }),
+    version: z
+      .int()
+      .optional()
+      .meta({ description: "filtered: of the subscription, with the filter that left it out." }),
     startOffset: z.int().optional(),
     ...{ paused: z.boolean().optional(), pausedReason: z.string().optional() },
     ...{ stalled: z.boolean().optional(), inFlightFull: z.boolean().optional() },

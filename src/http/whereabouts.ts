@@ -16,6 +16,8 @@ function why(trace: Trace): string {
   if (where.state === "leased")
     return `Handed out for attempt ${where.attempt}, until ${time(where.deadlineAt)}.`;
   if (where.state === "dead") return `A dead letter since ${time(where.diedAt)}: ${where.reason}.`;
+  if (where.state === "filtered")
+    return `Filtered out: version ${where.version} of the subscription leaves it out.`;
   if (where.state === "unread")
     return join(`Not taken from the log yet; ${where.ahead} before it.`, heldUp(trace));
   if (where.state === "waiting") return join(waiting(where), heldUp(trace));
@@ -25,7 +27,6 @@ function why(trace: Trace): string {
 
 const SENTENCES = {
   "before-start": "The subscription began after it.",
-  filtered: "The subscription's filter left it out.",
   expired: "Its retention or its time to live ended before it was settled.",
   purged: "It was a dead letter, and was purged.",
   moved: "It was a dead letter, and was sent to another topic.",

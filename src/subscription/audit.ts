@@ -1,7 +1,8 @@
 // The proof that nothing is lost: every offset from the start to the next is looked for in all places where it may be,
-// and must be in exactly one. What is in none must be a follower, which has no row: its message tells its lane.
+// and must be in exactly one. What is in none must be a follower, which has no row: its message tells its lane. Or the
+// filter left it out, which the one that held then says again.
 //
-//   outcomes ∪ dead letters ∪ in hand = covered     the rest = followers, by the keys that the log tells
+//   outcomes ∪ dead letters ∪ in hand = covered     the rest = followers ∪ filtered, by what the log tells
 //
 // Pure: the caller reads what is stored, and the log.
 
@@ -60,15 +61,22 @@ function count(surveyed: Survey, term: Term, run: Run): void {
   surveyed.untaken = Math.min(surveyed.untaken ?? first, first);
 }
 
-/** Judges an offset that is covered by nothing, by the message's key. False ends the search: it is lost. */
-export function judgeFollower(surveyed: Survey, offset: number, key: string | undefined): boolean {
-  const lane = key === undefined ? undefined : surveyed.backlog.lanes.get(key);
-  if (!lane || !isFollower(lane, offset)) {
+/** Judges an offset that is covered by nothing, by its message. False ends the search: it is lost. */
+export function judgeUncovered(
+  surveyed: Survey,
+  offset: number,
+  { orderingKey: key, record }: Readonly<{ orderingKey: string | undefined; record: Uint8Array }>,
+): boolean {
+  const { backlog, found } = surveyed;
+  const lane = key === undefined ? undefined : backlog.lanes.get(key);
+  // A follower that the filter leaves out is so once its turn has come.
+  if (lane && isFollower(lane, offset)) found.waiting += 1;
+  else if (!backlog.sieve.passesRecord(offset, record)) found.filtered += 1;
+  else {
     const why = key === undefined ? "has no ordering key to follow in" : "no lane has it as a follower";
     surveyed.lost = { offset, detail: `It was taken from the log, is nowhere, and ${why}.` };
     return false;
   }
-  surveyed.found.waiting += 1;
   return true;
 }
 
@@ -109,17 +117,21 @@ function lawBreach({ counters }: Backlog, stored: Terms): Breach | undefined {
   return { detail: `${taken} were taken from the log, and the counters come to ${sum}.` };
 }
 
+/** What an offset may count as of which nothing is left, neither here nor in the log. */
+const UNTOLD: readonly Term[] = ["expired", "filtered", "waiting"];
+
 /** Once every offset was looked at, each counter must be what was found. */
 function termBreach(surveyed: Survey, stored: Terms): Breach | undefined {
   const { from, judgedTo, backlog, found, overtaken } = surveyed;
   const { startOffset, nextOffset } = backlog.counters;
   if (from !== startOffset || judgedTo !== nextOffset || backlog.counters.readmitted > 0) return undefined;
-  // Followers whose messages are gone are waiting until their lane is looked at, and expired from then on.
-  const exact: readonly Term[] =
-    overtaken === 0 ? TERMS : TERMS.filter((term) => term !== "expired" && term !== "waiting");
+  // Followers whose messages are gone are waiting until their lane is looked at, and expired from then on. Filtered
+  // messages that are gone cannot be judged again.
+  const gone = overtaken === 0 ? [] : UNTOLD;
+  const exact = TERMS.filter((term) => !gone.includes(term));
   const term = exact.find((each) => stored[each] !== found[each]);
   if (term) return { detail: `The counter ${term} says ${stored[term]}, and ${found[term]} were found.` };
-  const gone = stored.expired + stored.waiting - found.expired - found.waiting;
-  if (gone === overtaken) return undefined;
+  const untold = UNTOLD.reduce((sum, each) => sum + stored[each] - found[each], 0);
+  if (untold === overtaken) return undefined;
   return { detail: `${overtaken} were overtaken by retention, and the counters say ${gone}.` };
 }

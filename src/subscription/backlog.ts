@@ -13,6 +13,7 @@ import * as lanes from "./lane";
 import { LaneGate } from "./lane-gate";
 import { type Lease, LeaseBook } from "./lease-book";
 import type { Ending } from "./outcomes";
+import { type FilterVersion, Sieve } from "./sieve";
 
 export type Snapshot = Readonly<{
   knownHead: number;
@@ -21,6 +22,8 @@ export type Snapshot = Readonly<{
   deliveries: readonly Delivery[];
   lanes: readonly LaneRow[];
   parked: readonly { key: string; offset: number }[];
+  /** Absent while no filter was ever set. */
+  filters?: readonly FilterVersion[];
 }>;
 
 type EndingDetails = Partial<Omit<Ending, "how" | "first">>;
@@ -40,6 +43,10 @@ export class Backlog {
   /** How far the log is known to reach. Saved with every change, so that a restart knows what it has not read. */
   knownHead: number;
   changes: Changes = noChanges();
+  /** What the filter leaves out. */
+  sieve: Sieve;
+  /** Filtered since the state was last saved: judged again, with the same verdict, after a restart. */
+  unsaved = { count: 0, bytes: 0 };
   private followers = 0;
 
   constructor(
@@ -49,6 +56,7 @@ export class Backlog {
   ) {
     this.counters = { ...snapshot.counters };
     this.knownHead = snapshot.knownHead;
+    this.sieve = new Sieve(snapshot.filters);
     for (const row of snapshot.lanes) {
       Object.assign(this.lane(row.key), { followers: row.followers, followersFrom: row.followersFrom });
       this.followers += row.followers;
@@ -239,6 +247,7 @@ export class Backlog {
   takeChanges(): Changes {
     const { changes } = this;
     this.changes = noChanges();
+    if (changes.state) this.unsaved = { count: 0, bytes: 0 };
     return changes;
   }
 }

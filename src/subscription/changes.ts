@@ -12,6 +12,8 @@ export type NewGap = { from: number; to: number; count: number };
 /** What has changed since it was last saved. */
 export type Changes = {
   state: boolean;
+  /** Other filters, or other offsets that they hold from. */
+  filters: boolean;
   gap: NewGap | undefined;
   deliveries: Set<number>;
   lanes: Set<string>;
@@ -26,6 +28,7 @@ export type Changes = {
 export function noChanges(): Changes {
   return {
     state: false,
+    filters: false,
     gap: undefined,
     deliveries: new Set(),
     lanes: new Set(),

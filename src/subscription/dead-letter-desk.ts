@@ -146,10 +146,23 @@ export class DeadLetterDesk {
   }
 
   /** Whether this epoch has the message in hand, or will come to it. */
-  private deliversByItself({ offset, orderingKey }: BuriedRow, earliest: number): boolean {
+  private deliversByItself(letter: BuriedRow, earliest: number): boolean {
     const { backlog, buffer } = this.parts;
-    if (offset < backlog.counters.nextOffset) return backlog.hasInHand(offset, orderingKey);
-    return offset >= earliest || offset < buffer.end;
+    const { offset, orderingKey } = letter;
+    if (backlog.deliveries.has(offset)) return true;
+    const willCome =
+      offset < backlog.counters.nextOffset
+        ? backlog.hasInHand(offset, orderingKey)
+        : offset >= earliest || offset < buffer.end;
+    return willCome && this.passesNow(letter);
+  }
+
+  /** Whether this epoch's filter lets it through, when it comes to it: an earlier epoch may have had another. */
+  private passesNow(letter: BuriedRow): boolean {
+    const { backlog, store } = this.parts;
+    if (backlog.sieve.isOpen) return true;
+    const [whole] = store.deadLetters.read([letter]);
+    return !whole?.record || backlog.sieve.passesRecord(letter.offset, whole.record);
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { limits } from "../limits";
 import type { Backlog } from "./backlog";
+import type { LeaseDesk } from "./lease-desk";
 import type { LogReader } from "./log-reader";
 import type { ParentDesk } from "./parent-desk";
 import type { PushPump } from "./push-pump";
@@ -9,18 +10,21 @@ import type { PushPump } from "./push-pump";
 /** What may be due. */
 export type Timed = Readonly<{
   backlog: Backlog;
+  desk: Pick<LeaseDesk, "hasMore">;
   reader: Pick<LogReader, "isBehind">;
   parents: Pick<ParentDesk, "isAwaiting">;
   pump: Pick<PushPump, "isActive" | "hasRoom" | "gathersUntil">;
 }>;
 
 /** The first instant, in epoch milliseconds, at which something is due; undefined when nothing ever is. */
-export function dueAt({ backlog, pump, reader, parents }: Timed, now: number): number | undefined {
+export function dueAt({ backlog, desk, pump, reader, parents }: Timed, now: number): number | undefined {
   const dues = [...backlog.leases].map(({ deadlineAt }) => deadlineAt);
   const next = backlog.ready.peek();
   if (next && next.at > now) dues.push(next.at);
   const isReady = reader.isBehind || (next !== undefined && next.at <= now);
   if (pump.isActive && pump.hasRoom && isReady) dues.push(now + limits.lookAgainMs);
+  // Between two rounds of filtered messages others have their turn.
+  if (pump.isActive && pump.hasRoom && desk.hasMore) dues.push(now);
   if (pump.isActive) dues.push(pump.gathersUntil() ?? Number.POSITIVE_INFINITY);
   if (pump.isActive && parents.isAwaiting) dues.push(now + backlog.gate.waitMs(now));
   if (backlog.dying.size > 0) dues.push(now + limits.lookAgainMs);

@@ -15,6 +15,7 @@ import {
   skipUnread,
   unknownFrom,
 } from "./expiry";
+import { forgetFiltersBelow, saveFiltered } from "./filtering";
 import type { LeaseDesk } from "./lease-desk";
 import type { RecordBuffer } from "./record-buffer";
 
@@ -55,6 +56,8 @@ export class ExpiryDesk {
     const from = backlog.counters.nextOffset;
     const max = limits.expiriesPerCall;
     const killed = change(() => {
+      saveFiltered(backlog);
+      forgetFiltersBelow(backlog, before);
       skipUnread(backlog, before);
       return killWaiting(backlog, carried, { before, now, max });
     });

@@ -8,6 +8,7 @@ import type { SubscriptionSettings } from "../settings";
 import type { LeaseAnswer } from "../subscription-calls";
 import type { Backlog } from "./backlog";
 import { loseFollower } from "./expiry";
+import { passFiltered } from "./filtering";
 import { cutLease, findMissing } from "./leasing";
 import type { LogReader } from "./log-reader";
 import type { ParentDesk } from "./parent-desk";
@@ -33,6 +34,8 @@ export type DeskParts = Readonly<{
 export class LeaseDesk {
   /** At-most-once: leases that were settled as they were handed out. In memory only: a restart forgets them. */
   private readonly handedOut = new Set<string>();
+  /** The last look came to its end among messages that the filter leaves out: there is more to look at. */
+  hasMore = false;
 
   constructor(private readonly parts: DeskParts) {}
 
@@ -42,6 +45,8 @@ export class LeaseDesk {
    */
   async lease(wanted: Wanted, ask: boolean): Promise<LeaseAnswer> {
     const { backlog, reader } = this.parts;
+    const { filtered } = backlog.counters;
+    this.hasMore = false;
     for (let reads = 0; reads < limits.leaseReads && this.parts.isLive(); reads++) {
       await this.buryDying();
       await this.parts.parents.ask();
@@ -51,15 +56,32 @@ export class LeaseDesk {
       if (leasedBy(backlog, wanted.leaseId).length > 0) return this.leaseAgain(wanted.leaseId);
       // Asked twice, it must not settle other deliveries that then reach nobody.
       if (this.handedOut.has(wanted.leaseId)) break;
-      const before = backlog.counters.expired + backlog.counters.dead;
+      const before = passedBy(backlog);
       const lease = this.cut(wanted);
       if (lease.deliveries.length > 0) return lease;
-      // What had expired is out of the way: something may come after it.
-      if (backlog.counters.expired + backlog.counters.dead > before) continue;
+      // What had expired or was filtered is out of the way: something may come after it.
+      if (passedBy(backlog) > before || backlog.sieve.isSpent) continue;
       const mayRead = reader.isBehind || (ask && reads === 0);
       if (!mayRead || !(await reader.readAhead())) return lease;
     }
+    this.hasMore = backlog.counters.filtered > filtered;
     return this.answer(wanted.leaseId, 0, [], []);
+  }
+
+  /** Passes what the filter leaves out of what comes next, reading on while there is nothing else; leases nothing. */
+  async sift(): Promise<void> {
+    const { backlog, buffer, reader, settings } = this.parts;
+    const { filtered } = backlog.counters;
+    this.hasMore = false;
+    if (backlog.sieve.isOpen) return;
+    for (let reads = 0; reads < limits.leaseReads; reads++) {
+      if (!this.parts.isLive() || settings().paused || backlog.isStalled) return;
+      this.parts.change(() => passFiltered(backlog, buffer));
+      if (backlog.sieve.isSpent) continue;
+      if (backlog.counters.nextOffset < buffer.end) return;
+      if (!reader.isBehind || !(await reader.readAhead())) return;
+    }
+    this.hasMore = backlog.counters.filtered > filtered;
   }
 
   /** Reads what a cut would lack: deliveries that are due, and the log when none of it is held. */
@@ -164,4 +186,9 @@ export class LeaseDesk {
       }
     });
   }
+}
+
+/** What left without being handed out, or died. */
+function passedBy({ counters: { expired, dead, filtered } }: Backlog): number {
+  return expired + dead + filtered;
 }

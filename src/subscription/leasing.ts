@@ -2,8 +2,10 @@
 // among it; then the log from the next offset on. Synchronous and pure, so two leases never take the same
 // offset. What is due but not in memory is found first, for the caller to read.
 
+import { limits } from "../limits";
 import type { Backlog, Ready } from "./backlog";
 import { firstLease, type Leased, lease } from "./delivery";
+import { hasFollowers, isLeftOut, leaveOut, leaveOutFollower } from "./filtering";
 import type { Lane } from "./lane";
 import type { BufferedRecord, RecordBuffer } from "./record-buffer";
 import { expireFollower, expireWaiting, isExpired } from "./time-to-live";
@@ -70,7 +72,7 @@ export function canLease(backlog: Backlog, buffer: RecordBuffer, now: number): b
   }
   for (let offset = backlog.counters.nextOffset; offset < buffer.end; offset++) {
     const held = buffer.get(offset);
-    if (held && isExpired(held, now)) continue;
+    if (held && (isLeftOut(backlog, offset, held) || isExpired(held, now))) continue;
     const key = held?.orderingKey;
     if (key === undefined || !backlog.mustFollow(key)) return !backlog.isStalled;
   }
@@ -87,9 +89,10 @@ function isStale(backlog: Backlog, { offset, key }: Ready, now: number): boolean
   return delivery?.state !== "waiting" || delivery.availableAt > now;
 }
 
-type Taken = "taken" | "expired" | "missing" | "stale";
-/** A message of the log that is not handed out: it follows in its lane, or has expired. */
-type Passed = Readonly<{ offset: number; followsIn?: string }>;
+/** `passed`: it left without being handed out. */
+type Taken = "taken" | "passed" | "missing" | "stale";
+/** A message of the log that is not handed out: it follows in its lane, the filter leaves it out, or it has expired. */
+type Passed = Readonly<{ offset: number; followsIn?: string; leftOutBytes?: number }>;
 
 class Cutting {
   private readonly leased: Leased[] = [];
@@ -105,6 +108,7 @@ class Cutting {
     private readonly cut: Cut,
   ) {
     this.full = cut.max <= 0;
+    backlog.sieve.renew();
   }
 
   takeWaiting(): void {
@@ -125,7 +129,7 @@ class Cutting {
     const held = this.buffer.get(offset);
     if (held && isExpired(held, this.cut.now)) {
       expireWaiting(this.backlog, delivery, this.cut.now);
-      return "expired";
+      return "passed";
     }
     if (!held || !this.fits(held.record)) return "missing";
     this.take(lease(delivery, this.cut.leaseId), held);
@@ -141,7 +145,7 @@ class Cutting {
     while (!this.full && lane.dying === 0) {
       const step = lane.waiting[0] === undefined ? this.takeFollower(lane) : this.takeHead(lane);
       if (step === "taken") taken = "taken";
-      else if (step !== "expired") return taken === "taken" ? "taken" : step;
+      else if (step !== "passed") return taken === "taken" ? "taken" : step;
     }
     return taken;
   }
@@ -155,10 +159,13 @@ class Cutting {
     if (lane.followers === 0) return "stale";
     const offset = lane.known[0];
     const held = offset === undefined ? undefined : this.buffer.get(offset);
-    if (offset !== undefined && held && isExpired(held, this.cut.now)) {
-      expireFollower(this.backlog, lane, offset);
+    if (this.backlog.sieve.isSpent) return "missing";
+    const leaves = offset !== undefined && held && this.leaves(offset, held);
+    if (leaves) {
+      if (leaves === "left-out") leaveOutFollower(this.backlog, lane);
+      else expireFollower(this.backlog, lane, offset);
       this.buffer.forget(offset);
-      return "expired";
+      return "passed";
     }
     if (offset === undefined || !held || !this.fits(held.record)) return "missing";
     this.backlog.takeFollower(lane);
@@ -166,27 +173,44 @@ class Cutting {
     return "taken";
   }
 
+  /** How a message leaves that nobody is handed, if it does. The filter comes first: it says the same at any time. */
+  private leaves(offset: number, held: BufferedRecord): "left-out" | "expired" | undefined {
+    if (isLeftOut(this.backlog, offset, held)) return "left-out";
+    return isExpired(held, this.cut.now) ? "expired" : undefined;
+  }
+
   /**
    * Takes from the log. Messages of lanes that are held are passed, and follow; the progress past them is
    * only made once something beyond is leased, or the read-ahead is full, so that looking costs no write. Those
-   * that have expired are passed too; progress past them alone is made at once, as they are met only once.
+   * that have expired or that the filter leaves out are passed too; progress past them alone is made at once, as they are met
+   * only once.
    */
   takeFromLog(): void {
     const { backlog, buffer } = this;
     const passed: Passed[] = [];
     const passedKeys = new Set<string>();
+    let leftOut = 0;
     let offset = backlog.counters.nextOffset;
-    for (; !this.full && offset < buffer.end && !backlog.isStalled; offset++) {
+    for (; this.mayGoOn && offset < buffer.end; offset++) {
       const held = buffer.get(offset);
       if (!held) break;
       const { orderingKey, record } = held;
-      if (orderingKey !== undefined && (passedKeys.has(orderingKey) || this.mustFollow(orderingKey))) {
+      const stands =
+        orderingKey !== undefined && (passedKeys.has(orderingKey) || this.mustFollow(orderingKey));
+      // Not behind a follower: whatever of a lane lies there follows, so that a search finds just those.
+      const isBehind = stands && (passedKeys.has(orderingKey) || hasFollowers(backlog, orderingKey));
+      const leaves = isBehind ? undefined : this.leaves(offset, held);
+      if (leaves === "left-out") {
+        passed.push({ offset, leftOutBytes: record.byteLength });
+        leftOut += 1;
+        continue;
+      }
+      if (stands) {
         passed.push({ followsIn: orderingKey, offset });
         passedKeys.add(orderingKey);
         continue;
       }
-      // Not before: whatever of a lane lies behind its first follower follows, so that a search finds just those.
-      if (isExpired(held, this.cut.now)) {
+      if (leaves === "expired") {
         passed.push({ offset });
         continue;
       }
@@ -194,11 +218,16 @@ class Cutting {
       this.pass(passed, offset + 1);
       this.take(firstLease(offset, orderingKey, this.cut.leaseId), held);
     }
-    if (buffer.isFull && passed.length > 0) this.pass(passed, offset);
+    const isMuch = buffer.isFull || leftOut >= limits.filteredUnsaved;
+    if (isMuch && passed.length > 0) this.pass(passed, offset);
     const firstFollower = passed.find(({ followsIn }) => followsIn !== undefined);
-    const expiredTo = firstFollower?.offset ?? offset;
-    const expired = passed.filter((each) => each.offset < expiredTo);
-    if (expired.length > 0) this.pass(expired, expiredTo);
+    const goneTo = firstFollower?.offset ?? offset;
+    const gone = passed.filter((each) => each.offset < goneTo);
+    if (gone.length > 0) this.pass(gone, goneTo);
+  }
+
+  private get mayGoOn(): boolean {
+    return !this.full && !this.backlog.isStalled && !this.backlog.sieve.isSpent;
   }
 
   private mustFollow(key: string): boolean {
@@ -209,13 +238,13 @@ class Cutting {
   }
 
   private pass(passed: Passed[], nextOffset: number): void {
-    for (const { followsIn, offset } of passed.splice(0)) {
-      if (followsIn === undefined) this.backlog.end("expired", offset);
+    for (const { followsIn, leftOutBytes, offset } of passed.splice(0)) {
+      if (leftOutBytes !== undefined) leaveOut(this.backlog, leftOutBytes);
+      else if (followsIn === undefined) this.backlog.end("expired", offset);
       else this.backlog.follow(followsIn, offset);
       this.buffer.forget(offset);
     }
     this.backlog.counters.nextOffset = nextOffset;
-    this.backlog.changes.state = true;
   }
 
   private fits(record: Uint8Array): boolean {

@@ -94,8 +94,10 @@ function furnish(shared: DeskParts, { topic, partition, state }: Place, around: 
   const { backlog, parents, runtime, isLive } = shared;
   const desk = new LeaseDesk(shared);
   const parts = { ...shared, partition, desk, store, row: () => state().row };
-  const lookAgainMs = () =>
-    parents.isAwaiting ? backlog.gate.waitMs(runtime().now()) : Number.POSITIVE_INFINITY;
+  const lookAgainMs = () => {
+    if (desk.hasMore) return 0;
+    return parents.isAwaiting ? backlog.gate.waitMs(runtime().now()) : Number.POSITIVE_INFINITY;
+  };
   return {
     desk,
     deadLetters: new DeadLetterDesk(parts),

@@ -3,15 +3,17 @@
 
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
-import { unpackRecords } from "../record-batch";
+import { deliveryTerms } from "../record-batch";
 import type { LogPlace, TopicCalls } from "../topic-calls";
 import type { Backlog } from "./backlog";
 import { learnFollowers, skipUnread } from "./expiry";
 import type { Missing } from "./leasing";
 import type { RecordBuffer } from "./record-buffer";
 
-/** The ordering keys that one read told, by offset; undefined for a message without one. */
-export type KeysAnswer = Readonly<{ keys: ReadonlyMap<number, string | undefined>; earliest: number }>;
+/** A message of the log, packed, and its ordering key if it has one. */
+export type Found = Readonly<{ record: Uint8Array; orderingKey: string | undefined }>;
+/** What one read brought, by offset. */
+export type FoundAnswer = Readonly<{ found: ReadonlyMap<number, Found>; earliest: number }>;
 
 /** What the reader needs of the subscription's own store. */
 type CarriedRecords = { carriedRecord(offset: number): Uint8Array | undefined };
@@ -103,15 +105,18 @@ export class LogReader {
     return missing.filter((offset) => offset < answer.value.earliest);
   }
 
-  /** The ordering keys of the messages at `offsets` (rising), of as many as one read brings. Nothing is held. */
-  async keysAt(offsets: readonly number[]): Promise<Result<KeysAnswer>> {
-    const answer = await this.topic.readOffsets({ offsets });
+  /** The messages at `offsets` (rising), as many as one read brings. Nothing is held. */
+  async find(offsets: readonly number[], { retired } = { retired: false }): Promise<Result<FoundAnswer>> {
+    const answer = await this.topic.readOffsets({ offsets, retired });
     if (!answer.ok) return answer;
     const { runs, earliest } = answer.value;
-    const keys = new Map(
-      runs.map(({ firstOffset, records }) => [firstOffset, unpackRecords(records)[0]?.orderingKey] as const),
+    const found = new Map(
+      runs.map(({ firstOffset, records: record }) => {
+        const { orderingKey } = deliveryTerms(record, { start: 0, end: record.byteLength });
+        return [firstOffset, { record, orderingKey }] as const;
+      }),
     );
-    return ok({ keys, earliest });
+    return ok({ found, earliest });
   }
 
   private holdCarried(offset: number): boolean {

@@ -42,10 +42,11 @@ export class PullDesk {
 
   /** Waits until the instant `until` for something to lease, and leases nothing. */
   async ready(until: number): Promise<Result<{ ready: boolean }>> {
-    const { backlog, buffer, parents, polls, reader, runtime, settings } = this.parts;
+    const { backlog, buffer, desk, parents, polls, reader, runtime, settings } = this.parts;
     const answer = await polls.until(until, async (isFirst) => {
       if (isFirst) await reader.readAhead();
       await parents.ask();
+      await desk.sift();
       const ready = !settings().paused && canLease(backlog, buffer, runtime().now());
       return { answer: { ready }, isEnough: ready };
     });

@@ -7,6 +7,7 @@ import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import type { LeaseAnswer } from "../subscription-calls";
 import type { Backlog } from "./backlog";
+import { countNext } from "./filtering";
 import type { LeaseDesk } from "./lease-desk";
 import type { RecordBuffer } from "./record-buffer";
 import type { SubscriptionRow } from "./subscription-store";
@@ -62,6 +63,9 @@ export class PushPump {
   }
 
   private async dispatchOne(): Promise<boolean> {
+    const { push } = this.parts.row().settings;
+    // A batch is gathered from what the filter lets through.
+    if (push && push.batchMaxMessages > 1) await this.parts.desk.sift();
     if (!this.parts.isLive() || !this.isActive || this.gathersUntil() !== undefined) return false;
     const leaseId = this.parts.runtime().newId();
     const { settings } = this.parts.row();
@@ -98,7 +102,7 @@ export class PushPump {
     const first = buffer.get(nextOffset);
     if (!push || push.batchMaxMessages <= 1 || !first) return undefined;
     const until = first.storedAt + push.batchMaxWaitMs;
-    const isShort = buffer.end - nextOffset < push.batchMaxMessages;
+    const isShort = countNext(backlog, buffer, push.batchMaxMessages) < push.batchMaxMessages;
     return isShort && until > this.parts.runtime().now() ? until : undefined;
   }
 }

@@ -7,7 +7,9 @@ import type { Env } from "../env";
 import { type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
+import type { SubscriptionSettings } from "../settings";
 import { dueAt } from "./due";
+import { saveFiltered, setFilter } from "./filtering";
 import { assemble, type Loaded } from "./loaded";
 import { StaleState } from "./stale-state";
 import type { SubscriptionStore } from "./subscription-store";
@@ -118,6 +120,26 @@ export class SubscriptionMemory {
     this.arm(state);
   }
 
+  /** Other settings. Another filter is saved with how far the one before has filtered: what it judged stays judged. */
+  configure(
+    state: Loaded,
+    { settings, version }: Readonly<{ settings: SubscriptionSettings; version: number }>,
+  ): void {
+    const held = state.row;
+    this.change(state, () => {
+      this.host.store.configure(settings, version);
+      const [before, next] = [held.settings.filter ?? null, settings.filter ?? null];
+      if (JSON.stringify(before) === JSON.stringify(next)) return;
+      setFilter(state.backlog, { version: held.version, filter: before }, { version, filter: next });
+    });
+    state.row = { ...held, settings, version };
+  }
+
+  /** What is told of filtered messages is not taken back by a restart. */
+  saveFiltered(state: Loaded): void {
+    if (state.backlog.unsaved.count > 0) this.change(state, () => saveFiltered(state.backlog));
+  }
+
   /** Within a change: nothing is sent from now on, though the catalog does not know yet. */
   private pause(state: Loaded, pausedReason: string): void {
     const settings = { ...state.row.settings, paused: true, pausedReason };
@@ -142,7 +164,10 @@ export class SubscriptionMemory {
   goOn(state: Loaded): void {
     this.waiters.wakeAll();
     if (this.held !== state) return;
-    const work = state.desk.buryDying().then(() => state.pump.pump());
+    const work = state.desk.buryDying().then(async () => {
+      await state.pump.pump();
+      if (state.desk.hasMore && this.held === state) this.arm(state);
+    });
     this.host.ctx.waitUntil(
       work.catch((fault) => {
         // Whoever read afresh goes on by itself.

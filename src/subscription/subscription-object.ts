@@ -73,8 +73,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     // At its own version the catalog's word stands against a pause that the object made by itself.
     const isSame = call.version === state.row.version && call.settings.paused === state.row.settings.paused;
     if (call.version < state.row.version || isSame) return ok(null);
-    this.store.configure(call.settings, call.version);
-    state.row = { ...state.row, ...call };
+    this.memory.configure(state, call);
     return this.wake();
   }
 
@@ -139,7 +138,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async settledTo(): Promise<Result<{ offset: number }>> {
-    return this.memory.whenLive((state) => ok({ offset: state.expiry.settledTo() }));
+    return this.memory.whenLive((state) => {
+      this.memory.saveFiltered(state);
+      return ok({ offset: state.expiry.settledTo() });
+    });
   }
 
   // ── dead letters ───────────────────────────────────────────────────────────────────────────────────
@@ -176,7 +178,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async position(): Promise<Result<{ openFrom: number }>> {
-    return this.memory.whenLive(({ backlog }) => ok({ openFrom: openFrom(backlog) }));
+    return this.memory.whenLive((state) => {
+      this.memory.saveFiltered(state);
+      return ok({ openFrom: openFrom(state.backlog) });
+    });
   }
 
   // ── timers and stats ───────────────────────────────────────────────────────────────────────────────
@@ -185,6 +190,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.memory.whenLive((state) => {
       // While it was paused, or if a notify was lost, there may be more in the log than it knows.
       state.reader.doubt();
+      this.memory.saveFiltered(state);
       this.memory.arm(state);
       this.memory.goOn(state);
       return ok(null);
@@ -209,8 +215,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async stats(): Promise<Result<SubscriptionStats>> {
-    return this.memory.whenLive(async ({ desk, backlog, reader, row }) => {
+    return this.memory.whenLive(async (state) => {
+      const { desk, backlog, reader, row } = state;
       await desk.buryDying();
+      this.memory.saveFiltered(state);
       const head = await reader.askHead();
       const shown = {
         ...{ partition: row.partition, paused: row.settings.paused, head },
@@ -222,11 +230,17 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async whereabouts(call: TraceCall): Promise<Result<Trace>> {
-    return this.memory.whenLive(({ timeline }) => ok(timeline.trace(call)));
+    return this.memory.whenLive(async (state) => {
+      this.memory.saveFiltered(state);
+      return ok(await state.timeline.trace(call));
+    });
   }
 
   async audit({ from }: { from: number }): Promise<Result<Audit>> {
-    return this.memory.whenLive(({ timeline }) => timeline.audit(from));
+    return this.memory.whenLive((state) => {
+      this.memory.saveFiltered(state);
+      return state.timeline.audit(from);
+    });
   }
 
   async pendingKeys({ partition }: { partition: number }): Promise<Result<{ pending: PendingKeys }>> {

@@ -9,6 +9,7 @@ import type { Backlog, Snapshot } from "./backlog";
 import type { Changes } from "./changes";
 import { type Counters, newCounters } from "./counters";
 import { DeadLetterStore } from "./dead-letter-store";
+import { FilterStore, filterMigration } from "./filter-store";
 import { GapStore } from "./gap-store";
 import { LaneStore } from "./lane-store";
 import { OutcomeStore, outcomeMigration } from "./outcome-store";
@@ -64,6 +65,7 @@ const MIGRATIONS = [
     "ALTER TABLE counted_letters RENAME TO dead_letters",
     "CREATE INDEX dead_letters_by_death ON dead_letters (died_at)",
   ],
+  filterMigration,
 ];
 
 /** `parentCleared`: its parent has nothing left of its keys. */
@@ -74,6 +76,7 @@ export class SubscriptionStore {
   readonly waiting: WaitingStore;
   readonly lanes: LaneStore;
   readonly deadLetters: DeadLetterStore;
+  readonly filters: FilterStore;
   readonly outcomes: OutcomeStore;
   readonly gaps: GapStore;
   readonly seeks: SeekStore;
@@ -86,6 +89,7 @@ export class SubscriptionStore {
     this.waiting = new WaitingStore(storage.sql);
     this.lanes = new LaneStore(storage.sql);
     this.deadLetters = new DeadLetterStore(storage.sql);
+    this.filters = new FilterStore(storage.sql);
     this.outcomes = new OutcomeStore(storage.sql);
     this.gaps = new GapStore(storage.sql);
     this.seeks = new SeekStore(storage.sql);
@@ -128,6 +132,7 @@ export class SubscriptionStore {
       startOffset,
       JSON.stringify(newCounters(startOffset)),
     );
+    if (settings.filter) this.filters.replace([{ version, from: startOffset, filter: settings.filter }]);
   }
 
   configure(settings: SubscriptionSettings, version: number): void {
@@ -150,7 +155,7 @@ export class SubscriptionStore {
     migrate(this.storage, MIGRATIONS);
     this.sql.exec("INSERT OR IGNORE INTO subscription VALUES (1, '{}', '{}', 0, 1)");
     this.outcomes.bury();
-    for (const table of ["state", "waiting", "lanes", "dead_letters", "seeks", "gaps"])
+    for (const table of ["state", "waiting", "lanes", "dead_letters", "filters", "seeks", "gaps"])
       this.sql.exec(`DROP TABLE ${table}`);
     this.sql.exec("UPDATE subscription SET deleted = 1, settings = '{}' WHERE id = 1");
   }
@@ -176,6 +181,7 @@ export class SubscriptionStore {
       deliveries: [...leased.values()],
       lanes: this.lanes.load(),
       parked: this.deadLetters.parked(counters.epoch),
+      filters: this.filters.list(),
     };
   }
 
@@ -202,6 +208,7 @@ export class SubscriptionStore {
       this.outcomes.add(changes.endings, now),
     );
     if (changes.gap) this.gaps.add(changes.gap, now);
+    if (changes.filters) this.filters.replace(backlog.sieve.versions);
     this.savedHead = backlog.knownHead;
   }
 
@@ -211,6 +218,7 @@ export class SubscriptionStore {
     this.outcomes.forgetAll();
     // Their counts are what expired, and that counter begins anew.
     this.gaps.forgetAll();
+    this.filters.beginEpoch(counters.startOffset);
     // Its former partition may have been moved back too, and have something left of its keys again.
     this.sql.exec(
       `UPDATE subscription SET identity = json_remove(identity, '$.parentCleared')

@@ -55,8 +55,7 @@ function dead({ diedAt, reason, detail, attempts, history }: BuriedRow): Whereab
 }
 
 function ended({ how, at, attempts, status }: Outcome): Whereabouts {
-  if (how === "filtered" || how === "expired" || how === "purged" || how === "moved")
-    return { state: how, at };
+  if (how === "expired" || how === "purged" || how === "moved") return { state: how, at };
   return { state: "settled", how, at, attempts, ...(status !== undefined && { status }) };
 }
 

@@ -1,0 +1,46 @@
+// The form of a filter: what a subscription asks of the messages it is handed. Three parts, of which each that is
+// there must match: the subject, the attributes, and the body as JSON. docs/filters.md says what each operator does.
+
+/** A part that is left out matches everything. */
+export type Filter = Readonly<{
+  subject?: readonly SubjectAlternative[];
+  attributes?: Pattern;
+  body?: Pattern;
+}>;
+
+/** Words between dots, of which `*` is any one and `#` any number; or an operator. One of several must match. */
+export type SubjectAlternative =
+  | string
+  | Readonly<{ exists: boolean }>
+  | Readonly<{ "anything-but": string | readonly string[] }>;
+
+/**
+ * Every name must match: a list says what its value may be, an object goes one level down. The name `$or` has a list
+ * of patterns, of which one must match.
+ */
+export type Pattern = Readonly<{
+  [name: string]: Pattern | readonly Alternative[] | readonly Pattern[];
+}>;
+
+/** One of several that a value may be: exactly this, or what an operator says. */
+export type Alternative = string | number | boolean | null | Operator;
+
+export type Operator = Readonly<
+  | { exists: boolean }
+  | { prefix: string | IgnoringCase }
+  | { suffix: string | IgnoringCase }
+  | { "equals-ignore-case": string }
+  | { wildcard: string }
+  /** One comparison, or the two ends of a range: `[">=", 0, "<", 100]`. */
+  | { numeric: readonly (string | number)[] }
+  | { cidr: string }
+  | { "anything-but": Excluded }
+>;
+
+type IgnoringCase = Readonly<{ "equals-ignore-case": string }>;
+type Scalar = string | number | boolean | null;
+type Texts = string | readonly string[];
+type Excluded =
+  | Scalar
+  | readonly Scalar[]
+  | Readonly<{ prefix: Texts } | { suffix: Texts } | { "equals-ignore-case": Texts } | { wildcard: Texts }>;
