@@ -29,6 +29,7 @@ export default defineConfig(async () => {
                   TEST_CATALOG_MIGRATIONS: catalog,
                   TEST_LEDGER_MIGRATIONS: ledger,
                   ROOT_TOKEN: "test-root-token-0123456789",
+                  SECRETS_KEY: "test-secrets-key-0123456789abcdef",
                   ENVIRONMENT: "local",
                   LOG: "off",
                 },

@@ -29,9 +29,10 @@ async function main() {
   }
   const stateDir = resolve(process.env.STATE_DIR ?? join(import.meta.dirname, "..", ".wrangler", "state"));
   const token = await localToken(stateDir);
+  const secretsKey = await keptSecret(stateDir, "local-secrets-key");
   const log = process.env.LOG === "on";
   const broker = await startBroker({
-    ...{ port, stateDir, token, abort: stopping.signal },
+    ...{ port, stateDir, token, secretsKey, abort: stopping.signal },
     ...(log && { vars: { LOG: "on" }, logLevel: "log" }),
     watch: true,
     // In the group of this process: what ends the group ends the broker.
@@ -58,9 +59,14 @@ async function localToken(stateDir) {
     if (/^[\x21-\x7e]+$/.test(chosen) && chosen.length >= MIN_TOKEN_LENGTH) return chosen;
     throw new Error(`PENNYPOST_TOKEN has at least ${MIN_TOKEN_LENGTH} characters and no space.`);
   }
-  const path = join(stateDir, "local-token");
+  return keptSecret(stateDir, "local-token");
+}
+
+/** Made once and kept beside the state, for whoever starts it again. */
+async function keptSecret(stateDir, name) {
+  const path = join(stateDir, name);
   await mkdir(stateDir, { recursive: true });
-  const made = randomBytes(24).toString("base64url");
+  const made = randomBytes(32).toString("base64url");
   await writeFile(path, made, { flag: "wx", mode: 0o600 }).catch(unlessKept);
   return (await readFile(path, "utf8")).trim();
 }

@@ -16,25 +16,50 @@ export interface Env {
   LEDGER: D1Database;
   /** A secret. Without it a deployed broker refuses everything. */
   ROOT_TOKEN?: string;
+  /** A secret: what the secrets of endpoints are sealed under. Without it nothing can be pushed. */
+  SECRETS_KEY?: string;
+  /** While SECRETS_KEY is exchanged: those of before, separated by commas. They open, and seal nothing. */
+  SECRETS_KEY_OLD?: string;
   /** `local` allows http and loopback endpoints; anything else is a deployment. */
   ENVIRONMENT?: string;
   /** `off` silences the wide log lines. */
   LOG?: string;
 }
 
-export type Settings = Readonly<{ local: boolean; log: boolean; rootToken: string | undefined }>;
+export type Settings = Readonly<{
+  local: boolean;
+  log: boolean;
+  rootToken: string | undefined;
+  /** What seals, then what only opens. Empty while SECRETS_KEY is not set. */
+  secretsKeys: readonly string[];
+}>;
 
 const MIN_ROOT_TOKEN_LENGTH = 16;
+/** As much as 24 random bytes are in base64. */
+const MIN_SECRETS_KEY_LENGTH = 32;
 
 /** Parses the variables. Throws, naming every fault together, when one is out of its bounds. */
 export function settings(env: Env): Settings {
   const faults: string[] = [];
   const { ENVIRONMENT = "production", LOG = "on", ROOT_TOKEN } = env;
+  const secretsKeys = secretsKeysOf(env);
   if (!["local", "production"].includes(ENVIRONMENT)) faults.push("ENVIRONMENT is 'local' or 'production'");
   if (!["on", "off"].includes(LOG)) faults.push("LOG is 'on' or 'off'");
   if (ROOT_TOKEN !== undefined && ROOT_TOKEN.length < MIN_ROOT_TOKEN_LENGTH) {
     faults.push(`ROOT_TOKEN has at least ${MIN_ROOT_TOKEN_LENGTH} characters`);
   }
+  if (secretsKeys.some((key) => key.length < MIN_SECRETS_KEY_LENGTH)) {
+    faults.push(
+      `SECRETS_KEY, and each of SECRETS_KEY_OLD, has at least ${MIN_SECRETS_KEY_LENGTH} characters`,
+    );
+  }
   if (faults.length > 0) throw new Error(`settings: ${faults.join("; ")}`);
-  return { local: ENVIRONMENT === "local", log: LOG === "on", rootToken: ROOT_TOKEN };
+  return { local: ENVIRONMENT === "local", log: LOG === "on", rootToken: ROOT_TOKEN, secretsKeys };
+}
+
+/** Old keys alone are none: what cannot be sealed is refused, and says what to set. */
+function secretsKeysOf({ SECRETS_KEY, SECRETS_KEY_OLD = "" }: Env): readonly string[] {
+  if (SECRETS_KEY === undefined || SECRETS_KEY === "") return [];
+  const old = SECRETS_KEY_OLD.split(",").map((key) => key.trim());
+  return [SECRETS_KEY, ...old.filter((key) => key !== "")];
 }

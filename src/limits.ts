@@ -241,6 +241,41 @@ export const limits = {
   endpointHeaders: 20,
   batchWaitMs: 10 * second,
 
+  // ── the secrets of endpoints ───────────────────────────────────────────────────────────────────────
+  /** Keys of one scheme that sign at once, the newest among them: each adds a signature of 50 or 94 characters. */
+  signingKeys: 4,
+  /** Long enough for a receiver to be deployed with the new secret. */
+  defaultSecretOverlapMs: 24 * hour,
+  /** A secret that was told to somebody else should not be good for ever. */
+  maxSecretOverlapMs: 30 * day,
+  /** A token, a password or a client's secret: a JSON Web Token with many claims fits. */
+  credentialLength: 4_096,
+  /** A user's or a client's name, a scope, an audience. */
+  credentialNameLength: 1_024,
+  /** How long a token endpoint has to answer. Deliveries wait for it. */
+  tokenTimeoutMs: 10 * second,
+  tokenAnswerBytes: 64 * KiB,
+  /** It travels in a header, of which Cloudflare allows 128 kB together. */
+  accessTokenLength: 16 * KiB,
+  /** What a token endpoint that does not say it means. */
+  defaultTokenMs: 5 * minute,
+  /** Beyond it a token is asked for anew, whatever the answer said. */
+  maxTokenMs: 24 * hour,
+  /** A token is not used in its last minute: it must be good when it arrives. */
+  tokenMarginMs: 1 * minute,
+  /** After a failure a token endpoint is left alone, and deliveries wait, for this long. */
+  tokenAwayMs: 10 * second,
+  /** How often a dispatch looks whether another's request for a token has been answered. */
+  tokenLookMs: 100,
+  /** Tokens that an isolate remembers: 16 MB when all are of full length. */
+  accessTokensKept: 1_000,
+  /** Secrets that an isolate keeps open. */
+  openedSecretsKept: 1_000,
+  /** What cannot be opened waits this long: until an operator has set the right key. */
+  sealedAwayMs: 1 * minute,
+  /** Subscriptions whose secrets one sweep seals anew. */
+  sweepReseals: 50,
+
   // ── the ledger ─────────────────────────────────────────────────────────────────────────────────────
   claimsPerCall: 100,
   claimantLength: 128,

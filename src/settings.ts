@@ -1,6 +1,7 @@
 // What can be set on a topic and on a subscription. The catalog keeps the settings with a version, http/
 // validates them, and each object holds its own copy.
 
+import type { EndpointAuth, Signing } from "./endpoint-secrets";
 import type { Filter } from "./filter-form";
 import { limits } from "./limits";
 
@@ -39,16 +40,20 @@ export type SubscriptionSettings = Readonly<{
   push?: PushSettings;
 }>;
 
-export type PushSettings = Readonly<{
-  url: string;
-  headers: Readonly<Record<string, string>>;
-  timeoutMs: number;
-  /** Above 1, a POST carries up to this many messages as JSON. */
-  batchMaxMessages: number;
-  batchMaxWaitMs: number;
-  /** Standard Webhooks signing secrets (`whsec_…`), newest first. Never returned after creation. */
-  secrets: readonly string[];
-}>;
+/** Nothing secret of these is ever returned, but for a signing secret in the answer that made it. */
+export type PushSettings = Signing &
+  Readonly<{
+    url: string;
+    /** Plain values: those that were just given, or those of before they were sealed. */
+    headers: Readonly<Record<string, string>>;
+    /** Sealed values, by name. */
+    sealedHeaders?: Readonly<Record<string, string>>;
+    auth?: EndpointAuth;
+    timeoutMs: number;
+    /** Above 1, a POST carries up to this many messages as JSON. */
+    batchMaxMessages: number;
+    batchMaxWaitMs: number;
+  }>;
 
 export type StartAt =
   | Readonly<{ at: "earliest" }>

@@ -50,6 +50,11 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["clock", "chance"],
     why: "it is the clock and the chance that all others are handed",
   },
+  "src/sealing.ts": { may: ["async", "crypto"], why: "WebCrypto encrypts, and only asynchronously" },
+  "src/sealed-push.ts": {
+    may: ["async"],
+    why: "it seals and opens what settings hold, which WebCrypto does asynchronously",
+  },
   "src/http/app.ts": { may: ["platform"], why: "it is the route table, handed to Hono" },
   "src/http/auth.ts": {
     may: ["async", "crypto"],
@@ -123,6 +128,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
   "src/push/sending.ts": { may: ["async"], why: "it awaits the requests of a dispatch, and its claims" },
   "src/push/reporting.ts": { may: ["async"], why: "it reports while the requests are under way" },
   "src/push/webhook.ts": { may: ["async"], why: "it is the request to the endpoint; fetch is handed in" },
+  "src/push/credentials.ts": {
+    may: ["async"],
+    why: "it opens secrets, which is asynchronous, and awaits requests; fetch is handed in",
+  },
   "src/push/signature.ts": { may: ["async", "crypto"], why: "WebCrypto signs, and only asynchronously" },
   "src/catalog/catalog-schema.ts": { may: ["platform"], why: "a table is declared in drizzle's own words" },
   "src/catalog/entry-change.ts": { may: ["async"], why: "it changes a row of D1 until no other was faster" },
@@ -136,6 +145,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
   "src/catalog/schedule-firing.ts": {
     may: ["async", "console", "crypto"],
     why: "it is the sweep's step for schedules, and hashes what it publishes",
+  },
+  "src/catalog/resealing.ts": {
+    may: ["async"],
+    why: "it is the sweep's step for secrets, through D1 and WebCrypto",
   },
   "src/catalog/sweep.ts": { may: ["async", "console"], why: "it is the cron's step" },
 };

@@ -1,6 +1,7 @@
 // What the catalog knows of a topic, a subscription and a token. A generation is one life of a name: delete and
 // create again, and the name has another generation, with other objects.
 
+import { keepKeys, type SigningKey, takeOffered } from "../endpoint-secrets";
 import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
 
 /** Rows go creating, active, deleting. Only active ones can be seen from outside. */
@@ -73,20 +74,15 @@ export function mergeSettings(
 ): SubscriptionSettings {
   const { pausedReason: _, ...rest } = wanted;
   const merged = { ...rest, ...pauseOf(held) };
-  if (!wanted.push || wanted.push.secrets.length > 0 || !held.push) return merged;
-  return { ...merged, push: { ...wanted.push, secrets: held.push.secrets } };
+  return wanted.push && held.push ? { ...merged, push: keepKeys(held.push, wanted.push) } : merged;
 }
 
-/**
- * Push settings that have no signing secret take `offered`. The one that is held wins: of two first PUTs at one
- * moment one makes the secret, and the other does not show a secret that signs nothing.
- */
-export function withSecret(
+/** Push settings that lack a signing key take one that is offered. */
+export function withKeys(
   settings: SubscriptionSettings,
-  offered: string | undefined,
+  offered: readonly SigningKey[] = [],
 ): SubscriptionSettings {
-  if (!settings.push || settings.push.secrets.length > 0 || offered === undefined) return settings;
-  return { ...settings, push: { ...settings.push, secrets: [offered] } };
+  return settings.push ? { ...settings, push: takeOffered(settings.push, offered) } : settings;
 }
 
 /** `settings`, paused for `reason` or resumed. */

@@ -50,6 +50,13 @@ export class EntryStore {
     return row && sameSort<E>(row);
   }
 
+  /** An active subscription by its generation. By the primary key. */
+  async activeSubscription(generation: string): Promise<SubscriptionEntry | undefined> {
+    const isIt = and(eq(subscriptions.generation, generation), eq(subscriptions.state, "active"));
+    const row = await ask(this.db.select().from(subscriptions).where(isIt).get());
+    return row && toEntry(row);
+  }
+
   /** Subscriptions of a topic's life. By subscriptions_by_name. */
   async subscriptionsOf(topic: TopicEntry, limit: number): Promise<readonly SubscriptionEntry[]> {
     const ofTopic = eq(subscriptions.topicGeneration, topic.generation);
@@ -165,6 +172,24 @@ export class EntryStore {
       .sort((a, b) => a.triedAt - b.triedAt)
       .slice(0, limit)
       .map(toEntry);
+  }
+
+  /**
+   * Active subscriptions with a secret that is plain or sealed under one of these keys, the one tried longest ago first.
+   * By no index: only while SECRETS_KEY is exchanged.
+   */
+  async sealedUnder(keyIds: readonly string[], limit: number): Promise<readonly SubscriptionEntry[]> {
+    const { settings, state, triedAt } = subscriptions;
+    const old = keyIds.map((id) => sql`instr(${settings}, ${`"s1.${id}.`}) > 0`);
+    const plain = [
+      sql`json_array_length(${settings}, '$.push.secrets') > 0`,
+      sql`json_extract(${settings}, '$.push.headers') <> '{}'`,
+    ];
+    const due = and(eq(state, "active"), or(...old, ...plain));
+    const rows = await ask(
+      this.db.select().from(subscriptions).where(due).orderBy(asc(triedAt)).limit(limit),
+    );
+    return rows.map(toEntry);
   }
 
   /** Sends an entry to the end of the sweep's line, so that one that keeps failing holds up no other. */

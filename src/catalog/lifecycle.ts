@@ -5,17 +5,18 @@
 // Each step can be repeated, and whoever meets a half-done entry finishes it: a repeated PUT or DELETE, else the
 // sweep. A row is written before an object is touched, so no object exists that no row knows.
 
+import type { SigningKey } from "../endpoint-secrets";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
-import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
+import type { PushSettings, StartAt, SubscriptionSettings, TopicSettings } from "../settings";
 import { defaultSubscriptionSettings } from "../settings";
 import {
   mergeSettings,
   type SubscriptionEntry,
   type TopicEntry,
   type TopicKind,
+  withKeys,
   withPause,
-  withSecret,
 } from "./catalog-entry";
 import {
   changeSettings,
@@ -32,24 +33,37 @@ import { beginRaise, checkRaise } from "./topic-raise";
 
 export { type Catalog, finish } from "./entry-lifecycle";
 
-export type TopicWanted = Readonly<{
-  name: string;
-  kind: TopicKind;
-  /** 1, or what it has, when it is not said. */
-  partitions?: number | undefined;
-  settings: TopicSettings;
-  /** A queue's subscription, when the queue is created. */
-  subscription?: SubscriptionSettings;
-  offeredSecret?: string | undefined;
+/** Seals what is secret in the settings of a subscription's generation, just before they are written. */
+export type SealSettings = (
+  settings: SubscriptionSettings,
+  generation: string,
+) => Promise<SubscriptionSettings>;
+
+/** What a push subscription's secrets need on their way into D1. */
+export type SecretsWanted = Readonly<{
+  /** Signing keys for schemes that have none and are given none. */
+  offeredKeys?: readonly SigningKey[];
+  seal?: SealSettings;
 }>;
-export type SubscriptionWanted = Readonly<{
-  topic: TopicEntry;
-  name: string;
-  settings: SubscriptionSettings;
-  startAt: StartAt;
-  /** The signing secret of a push subscription that has none and is given none. */
-  offeredSecret?: string | undefined;
-}>;
+
+export type TopicWanted = SecretsWanted &
+  Readonly<{
+    name: string;
+    kind: TopicKind;
+    /** 1, or what it has, when it is not said. */
+    partitions?: number | undefined;
+    settings: TopicSettings;
+    /** A queue's subscription, when the queue is created. */
+    subscription?: SubscriptionSettings;
+  }>;
+export type SubscriptionWanted = SecretsWanted &
+  Readonly<{
+    topic: TopicEntry;
+    name: string;
+    settings: SubscriptionSettings;
+    startAt: StartAt;
+  }>;
+type Changed = Result<SubscriptionSettings>;
 
 // ── topics and queues ────────────────────────────────────────────────────────────────────────────────
 
@@ -77,9 +91,9 @@ export async function putQueue(
 ): Promise<Result<Put<TopicEntry> & { subscription: SubscriptionEntry }>> {
   const topic = await putTopic(catalog, { ...wanted, kind: "queue" });
   if (!topic.ok) return topic;
-  const { name, subscription: settings, offeredSecret } = wanted;
+  const { name, subscription: settings } = wanted;
   const startAt = { at: "earliest" } as const;
-  const reader = { topic: topic.value.entry, name, settings, startAt, offeredSecret };
+  const reader = { topic: topic.value.entry, name, settings, startAt, ...secretsOf(wanted) };
   const subscription = await putSubscription(catalog, reader);
   if (!subscription.ok) return subscription;
   return ok({ ...topic.value, subscription: subscription.value.entry });
@@ -99,9 +113,14 @@ export function deleteTopic(catalog: Catalog, name: string): Promise<Result<null
 async function createTopic(catalog: Catalog, wanted: TopicWanted): Promise<Try<Put<TopicEntry>>> {
   const { name, kind, partitions = 1, settings } = wanted;
   const entry: TopicEntry = { name, kind, partitions, settings, ...newLife(catalog) };
-  const reader = withSecret(wanted.subscription ?? defaultSubscriptionSettings, wanted.offeredSecret);
-  const subscription =
-    kind === "queue" ? newSubscription(catalog, entry, name, reader, { at: "earliest" }) : undefined;
+  const settingsOfReader = wanted.subscription ?? defaultSubscriptionSettings;
+  const reader = {
+    name,
+    settings: settingsOfReader,
+    startAt: { at: "earliest" },
+    ...secretsOf(wanted),
+  } as const;
+  const subscription = kind === "queue" ? await newSubscription(catalog, entry, reader) : undefined;
   if (!(await catalog.store.entries.insertTopic(entry, subscription))) return undefined;
   const done = await finish(catalog, entry);
   return done.ok ? ok({ entry: done.value as TopicEntry, created: true }) : done;
@@ -135,8 +154,8 @@ export function putSubscription(
     const held = await catalog.store.entries.findSubscription(topic.value.generation, name);
     if (!held) return createSubscription(catalog, topic.value, wanted);
     if (held.state !== "active") return finishFirst(catalog, held);
-    const merged = mergeSettings(held.settings, wanted.settings);
-    return changeSettings(catalog, held, withSecret(merged, wanted.offeredSecret));
+    const merged = withKeys(mergeSettings(held.settings, wanted.settings), wanted.offeredKeys);
+    return changeSettings(catalog, held, (await wanted.seal?.(merged, held.generation)) ?? merged);
   });
 }
 
@@ -148,7 +167,20 @@ export function setPaused(
   paused: boolean,
   reason?: string,
 ): Promise<Result<SubscriptionEntry>> {
-  return edit(catalog, topicName, name, (settings) => withPause(settings, paused, reason));
+  return edit(catalog, topicName, name, (settings) => ok(withPause(settings, paused, reason)));
+}
+
+/** Changes the secrets of a push subscription, sealed for its generation. Refused as `change` refuses. */
+export function changeSecrets(
+  catalog: Catalog,
+  { topic, name }: Pick<SubscriptionEntry, "topic" | "name">,
+  change: (push: PushSettings, generation: string) => Promise<Result<PushSettings>>,
+): Promise<Result<SubscriptionEntry>> {
+  return edit(catalog, topic, name, async (settings, generation) => {
+    if (!settings.push) return refuse("conflict", "A pull subscription has no endpoint, and so no secrets.");
+    const changed = await change(settings.push, generation);
+    return changed.ok ? ok({ ...settings, push: changed.value }) : changed;
+  });
 }
 
 /** Deletes a subscription and all that it holds. Idempotent: an absent one is deleted. */
@@ -167,9 +199,9 @@ export function deleteSubscription(catalog: Catalog, topic: TopicEntry, name: st
 async function createSubscription(
   catalog: Catalog,
   topic: TopicEntry,
-  { name, settings, startAt, offeredSecret }: SubscriptionWanted,
+  wanted: SubscriptionWanted,
 ): Promise<Try<Put<SubscriptionEntry>>> {
-  const entry = newSubscription(catalog, topic, name, withSecret(settings, offeredSecret), startAt);
+  const entry = await newSubscription(catalog, topic, wanted);
   if (!(await catalog.store.entries.insertSubscription(entry))) {
     const count = await catalog.store.entries.countSubscriptions(topic);
     if (count < limits.subscriptionsPerTopic) return undefined;
@@ -185,7 +217,7 @@ function edit(
   catalog: Catalog,
   topicName: string,
   name: string,
-  change: (settings: SubscriptionSettings) => SubscriptionSettings,
+  change: (settings: SubscriptionSettings, generation: string) => Changed | Promise<Changed>,
 ): Promise<Result<SubscriptionEntry>> {
   return changing(catalog, topicName, async () => {
     const topic = await currentTopic(catalog, topicName);
@@ -194,20 +226,27 @@ function edit(
     if (held?.state !== "active") {
       return refuse("subscription-not-found", `Topic "${topicName}" has no subscription "${name}".`);
     }
-    const put = await changeSettings(catalog, held, change(held.settings));
+    const changed = await change(held.settings, held.generation);
+    if (!changed.ok) return changed;
+    const put = await changeSettings(catalog, held, changed.value);
     // Said again also when nothing changes here: an object may have paused itself without the catalog's hearing of it.
     if (put?.ok && put.value.entry === held) await configure(catalog, held);
     return put?.ok ? ok(put.value.entry) : put;
   });
 }
 
-function newSubscription(
+async function newSubscription(
   catalog: Catalog,
   topic: TopicEntry,
-  name: string,
-  settings: SubscriptionSettings,
-  startAt: StartAt,
-): SubscriptionEntry {
+  { name, settings, startAt, offeredKeys, seal }: Omit<SubscriptionWanted, "topic">,
+): Promise<SubscriptionEntry> {
   const of = { topic: topic.name, topicGeneration: topic.generation, partitions: topic.partitions };
-  return { ...of, name, settings, startAt, ...newLife(catalog) };
+  const life = newLife(catalog);
+  const whole = withKeys(settings, offeredKeys);
+  const sealed = (await seal?.(whole, life.generation)) ?? whole;
+  return { ...of, name, settings: sealed, startAt, ...life };
+}
+
+function secretsOf({ offeredKeys, seal }: SecretsWanted): SecretsWanted {
+  return { ...(offeredKeys && { offeredKeys }), ...(seal && { seal }) };
 }

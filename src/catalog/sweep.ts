@@ -10,6 +10,7 @@ import type { Result } from "../errors";
 import { limits } from "../limits";
 import { objectName } from "../object-name";
 import { type Catalog, inParallel, reach } from "./entry-lifecycle";
+import { resealOld } from "./resealing";
 import { cutPage, type Poke, roundStart } from "./rotation";
 import { fireSchedules } from "./schedule-firing";
 import { finishEntry } from "./topic-raise";
@@ -25,6 +26,8 @@ export type SweepReport = Readonly<{
   poked: number;
   unreached: number;
   purged: number;
+  /** Subscriptions whose secrets were sealed anew, while SECRETS_KEY is exchanged. */
+  resealed: number;
   /** What failed as a whole, in one line each. */
   faults: readonly string[];
 }>;
@@ -45,6 +48,9 @@ export async function sweep(catalog: Catalog, purgeLedger: () => Promise<number>
     },
     finish: () => finishRows(catalog, tally),
     poke: () => pokeObjects(catalog, tally),
+    reseal: async () => {
+      tally.resealed = await resealOld(catalog);
+    },
     purge: async () => {
       tally.purged = await purgeLedger();
     },
@@ -57,7 +63,16 @@ export async function sweep(catalog: Catalog, purgeLedger: () => Promise<number>
 }
 
 function emptyTally(): Tally {
-  const counts = { fired: 0, unfired: 0, finished: 0, unfinished: 0, poked: 0, unreached: 0, purged: 0 };
+  const counts = {
+    fired: 0,
+    unfired: 0,
+    finished: 0,
+    unfinished: 0,
+    poked: 0,
+    unreached: 0,
+    purged: 0,
+    resealed: 0,
+  };
   return { ...counts, faults: [] };
 }
 

@@ -23,6 +23,7 @@ import { type HonoEnv, refusalOfFault, serve } from "./request-routes";
 import type { Route } from "./route";
 import { scheduleRoutes } from "./schedule-routes";
 import { problem } from "./schemas";
+import { secretRoutes, signingKeysRoute } from "./secret-routes";
 import { seekRoutes } from "./seek-routes";
 import { snapshotRoutes } from "./snapshot-routes";
 import { strandedRoutes } from "./stranded-routes";
@@ -43,6 +44,8 @@ export const routes: readonly Route[] = [
   ...queueRoutes,
   ...[subscriptionPlace, queuePlace].flatMap(readerRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(filterRoutes),
+  ...[subscriptionPlace, queuePlace].flatMap(secretRoutes),
+  signingKeysRoute,
   ...[subscriptionPlace, queuePlace].flatMap(auditRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(seekRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(snapshotRoutes),

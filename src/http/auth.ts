@@ -7,7 +7,6 @@ import type { Broker } from "./broker";
 import { onlyPublishesTo, type Principal, parseScope, rootPrincipal } from "./scope";
 
 const TOKEN_PREFIX = "pp_";
-const SECRET_PREFIX = "whsec_";
 const SECRET_BYTES = 32;
 /** Far above any token of ours: what is longer is not worth hashing. */
 const TOKEN_LENGTH_LIMIT = 512;
@@ -43,11 +42,6 @@ export async function authenticateInbound(
 export async function newToken(): Promise<{ token: string; hash: string }> {
   const token = `${TOKEN_PREFIX}${randomBase64().replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
   return { token, hash: toHex(await sha256(utf8.encode(token))) };
-}
-
-/** A new signing secret of an endpoint (Standard Webhooks). */
-export function newSigningSecret(): string {
-  return `${SECRET_PREFIX}${randomBase64()}`;
 }
 
 export function sha256(bytes: Uint8Array): Promise<ArrayBuffer> {

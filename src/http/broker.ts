@@ -13,6 +13,8 @@ export type Broker = Readonly<{
   catalog: Catalog;
   ledger: LedgerStore;
   rootToken: string;
+  /** What the secrets of endpoints are sealed under, the newest first. Empty: nothing can be pushed. */
+  secretsKeys: readonly string[];
   local: boolean;
   log: boolean;
 }>;
@@ -30,13 +32,13 @@ export function brokerOf(env: Env, runtime: Runtime): Result<Broker> {
 
 function openBroker(env: Env, runtime: Runtime): Result<Broker> {
   try {
-    const { rootToken, local, log } = settings(env);
+    const { rootToken, secretsKeys, local, log } = settings(env);
     if (rootToken === undefined) {
       return refuse("not-configured", "Set the secret ROOT_TOKEN: `npx wrangler secret put ROOT_TOKEN`.");
     }
     const store = new CatalogStore(env.CATALOG, runtime);
     const ledger = new LedgerStore(env.LEDGER, runtime);
-    return ok({ env, runtime, catalog: { env, store, runtime }, ledger, rootToken, local, log });
+    return ok({ env, runtime, catalog: { env, store, runtime }, ledger, rootToken, secretsKeys, local, log });
   } catch (fault) {
     return refuse("not-configured", fault instanceof Error ? fault.message : String(fault));
   }

@@ -1,8 +1,12 @@
 // The endpoint of a push subscription as the API takes it: where requests go, which headers they have beside the broker's,
-// and what signs them.
+// what signs them, and how they show who sends them.
 
 import { z } from "zod";
+import type { EndpointAuth } from "../endpoint-secrets";
+import { checkEndpointUrl } from "../endpoint-url";
+import type { FieldFault } from "../errors";
 import { limits } from "../limits";
+import type { PushSettings } from "../settings";
 import { whole } from "./schemas";
 import { HEADER_NAME } from "./topic-schemas";
 
@@ -34,13 +38,130 @@ function headerFault(header: string, value: string): string | undefined {
   return HEADER_VALUE.test(value) ? undefined : "a header's value is printable ASCII";
 }
 
+export const signingSecret = z
+  .string()
+  .regex(SIGNING_SECRET, "`whsec_` and the base64 of 24 to 64 bytes are needed");
+
+const schemes = z
+  .array(z.enum(["v1", "v1a"]))
+  .min(1)
+  .refine((all) => new Set(all).size === all.length, "each at most once")
+  .default(["v1"])
+  .meta({
+    description: "`v1` is HMAC-SHA256 under a shared secret, `v1a` is ed25519 under a key pair; or both.",
+  });
+
+const credential = z
+  .string()
+  .min(1)
+  .max(limits.credentialLength)
+  .regex(/^[\x21-\x7e]+$/, "printable ASCII without spaces is needed")
+  .meta({ description: "Never shown." });
+/** A password may be any text; only control characters are not Basic's. */
+const password = z
+  .string()
+  .max(limits.credentialLength)
+  .regex(/^\P{Cc}*$/u, "no control characters")
+  .meta({ description: "Never shown." });
+const username = z
+  .string()
+  .max(limits.credentialNameLength)
+  .regex(/^[^:\p{Cc}]*$/u, "no colon and no control characters");
+const named = z
+  .string()
+  .min(1)
+  .max(limits.credentialNameLength)
+  .regex(/^[\x20-\x7e]+$/, "printable ASCII is needed");
+
+/** What of a client may be shown. */
+export const oauth2Shown = {
+  type: z.literal("oauth2"),
+  tokenUrl: z.string(),
+  clientId: named,
+  scope: named.optional(),
+  audience: named.optional(),
+};
+const auth = z
+  .discriminatedUnion("type", [
+    z.strictObject({ type: z.literal("bearer"), token: credential }),
+    z.strictObject({ type: z.literal("basic"), username, password }),
+    z.strictObject({
+      ...oauth2Shown,
+      clientSecret: password.min(1),
+      clientAuthentication: z.enum(["header", "body"]).default("header"),
+    }),
+  ])
+  .meta({
+    id: "EndpointAuth",
+    description:
+      "How requests show who sends them. `oauth2` is the client credentials grant (RFC 6749, 4.4).",
+  });
+
 export const endpoint = z.strictObject({
   url: z.string(),
   headers: endpointHeaders.meta({ description: "Sent with every request. Their values are never shown." }),
   timeoutMs: whole(limits.minTimeoutMs, limits.maxTimeoutMs).default(limits.defaultTimeoutMs),
-  signingSecret: z
-    .string()
-    .regex(SIGNING_SECRET, "`whsec_` and the base64 of 24 to 64 bytes are needed")
+  signatures: schemes,
+  signingSecret: signingSecret
     .optional()
-    .meta({ description: "Made by the broker unless given. Shown once, when it is made." }),
+    .meta({ description: "Of v1. Made by the broker unless given. Shown once, when it is made." }),
+  auth: auth.optional(),
 });
+
+export type EndpointFields = z.output<typeof endpoint>;
+
+/** What contradicts itself in an endpoint, or is not allowed here. */
+export function endpointFaults(
+  { url, headers, signatures, signingSecret, auth }: EndpointFields,
+  { local }: { local: boolean },
+): readonly FieldFault[] {
+  const faults = [...urlFaults("endpoint.url", url, local)];
+  const names = Object.keys(headers).map((header) => header.toLowerCase());
+  const twice = names.find((header, index) => names.indexOf(header) !== index);
+  if (twice !== undefined) faults.push({ field: "endpoint.headers", detail: `${twice} is given twice` });
+  if (signingSecret !== undefined && !signatures.includes("v1")) {
+    faults.push({
+      field: "endpoint.signingSecret",
+      detail: "it is for v1, which endpoint.signatures has not",
+    });
+  }
+  if (auth && names.includes("authorization")) {
+    faults.push({ field: "endpoint.auth", detail: "endpoint.headers sets authorization as well" });
+  }
+  if (auth?.type === "oauth2") faults.push(...urlFaults("endpoint.auth.tokenUrl", auth.tokenUrl, local));
+  return faults;
+}
+
+function urlFaults(field: string, url: string, local: boolean): readonly FieldFault[] {
+  const refusal = checkEndpointUrl(url, { local });
+  if (refusal === undefined) return [];
+  const { detail, limit } = refusal;
+  return [{ field, detail, ...(limit !== undefined && { limit }) }];
+}
+
+/** What the settings hold of an endpoint; its secrets are plain until they are sealed. */
+export function endpointSettings(
+  fields: EndpointFields,
+): Pick<PushSettings, "url" | "headers" | "timeoutMs" | "secrets" | "signatures" | "auth"> {
+  const { url, headers, timeoutMs, signatures, signingSecret, auth } = fields;
+  const isDefault = signatures.length === 1 && signatures[0] === "v1";
+  return {
+    ...{ url, headers, timeoutMs },
+    secrets: signingSecret === undefined ? [] : [signingSecret],
+    ...(!isDefault && { signatures: signatures.toSorted() }),
+    ...(auth && { auth: authSettings(auth) }),
+  };
+}
+
+function authSettings(auth: NonNullable<EndpointFields["auth"]>): EndpointAuth {
+  if (auth.type === "bearer") return { type: "bearer", secret: { plain: auth.token } };
+  if (auth.type === "basic") {
+    return { type: "basic", username: auth.username, secret: { plain: auth.password } };
+  }
+  const { tokenUrl, clientId, clientAuthentication, clientSecret, scope, audience } = auth;
+  return {
+    ...{ type: "oauth2", tokenUrl, clientId, clientAuthentication, secret: { plain: clientSecret } },
+    ...(scope !== undefined && { scope }),
+    ...(audience !== undefined && { audience }),
+  };
+}

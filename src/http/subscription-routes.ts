@@ -16,13 +16,8 @@ import {
 } from "./place-routes";
 import { type Route, reply, route } from "./route";
 import { instant, listOf, page } from "./schemas";
-import {
-  checkSubscription,
-  secretOf,
-  startOf,
-  subscriptionBody,
-  subscriptionSettings,
-} from "./subscription-schemas";
+import { secretsOf } from "./seal-store";
+import { checkSubscription, startOf, subscriptionBody, subscriptionSettings } from "./subscription-schemas";
 import { showSubscription, subscriptionShown } from "./subscription-views";
 
 const tag = "Subscriptions";
@@ -66,12 +61,14 @@ export const subscriptionRoutes: readonly Route[] = [
           : ok(null);
       if (!beyond.ok) return beyond;
       const { subscription: name } = params;
-      const secret = secretOf(body);
+      const secrets = await secretsOf(broker, body);
+      if (!secrets.ok) return secrets;
       const put = await putSubscription(broker.catalog, {
         ...{ topic: topic.value, name, startAt, settings: subscriptionSettings(body) },
-        offeredSecret: secret,
+        ...secrets.value,
       });
       if (!put.ok) return put;
+      const secret = await secrets.value.shown?.(put.value.entry);
       return reply(put.value.created ? 201 : 200, showSubscription(put.value.entry, secret));
     },
   }),

@@ -1,12 +1,10 @@
 // Subscriptions and queues as the API takes them: their fields, the rules between these, and the settings that they make.
 
 import { z } from "zod";
-import { checkEndpointUrl } from "../endpoint-url";
 import { type FieldFault, ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { defaultSubscriptionSettings, type StartAt, type SubscriptionSettings } from "../settings";
-import { newSigningSecret } from "./auth";
-import { endpoint } from "./endpoint-schemas";
+import { endpoint, endpointFaults, endpointSettings } from "./endpoint-schemas";
 import { filterForm } from "./filter-schemas";
 import { refuseFaults } from "./parse";
 import { instant, whole } from "./schemas";
@@ -79,13 +77,7 @@ export function checkSubscription(body: SubscriptionFields, { local }: { local: 
   if (minDelayMs > maxDelayMs) {
     faults.push({ field: "retry.minDelayMs", detail: "it is above retry.maxDelayMs", limit: maxDelayMs });
   }
-  const url = body.endpoint && checkEndpointUrl(body.endpoint.url, { local });
-  if (url)
-    faults.push({
-      field: "endpoint.url",
-      detail: url.detail,
-      ...(url.limit !== undefined && { limit: url.limit }),
-    });
+  if (body.endpoint) faults.push(...endpointFaults(body.endpoint, { local }));
   return faults.length > 0 ? refuseFaults(faults) : ok(null);
 }
 
@@ -111,13 +103,12 @@ function guaranteeFaults({
 /** A subscription's settings from its body. A body without a signing secret keeps the one that is held. */
 export function subscriptionSettings(body: SubscriptionFields): SubscriptionSettings {
   const { type, onExhausted, guarantee, maxInFlight, maxRedrives, endpoint, filter, batch } = body;
-  const { timeoutMs, url, headers, signingSecret } = endpoint ?? { timeoutMs: 0, url: "", headers: {} };
-  const secrets = signingSecret === undefined ? [] : [signingSecret];
   const { maxMessages: batchMaxMessages, maxWaitMs: batchMaxWaitMs } = batch ?? {
     maxMessages: 1,
     maxWaitMs: 0,
   };
-  const push = { url, headers, timeoutMs, batchMaxMessages, batchMaxWaitMs, secrets };
+  const push = endpoint && { ...endpointSettings(endpoint), batchMaxMessages, batchMaxWaitMs };
+  const timeoutMs = endpoint?.timeoutMs ?? 0;
   const ackDeadlineMs = body.ackDeadlineMs ?? Math.max(limits.defaultAckDeadlineMs, timeoutMs);
   const maxAttempts = guarantee === "at-most-once" ? 1 : (body.maxAttempts ?? limits.defaultMaxAttempts);
   return {
@@ -125,7 +116,7 @@ export function subscriptionSettings(body: SubscriptionFields): SubscriptionSett
     retry: { maxAttempts, ...retryOf(body) },
     paused: false,
     ...(filter !== undefined && { filter }),
-    ...(type === "push" && { push }),
+    ...(type === "push" && push && { push }),
   };
 }
 
@@ -136,11 +127,6 @@ function retryOf({ retry }: SubscriptionFields): { minDelayMs: number; maxDelayM
     retry.minDelayMs ?? Math.min(defaults.minDelayMs, retry.maxDelayMs ?? defaults.minDelayMs);
   const maxDelayMs = retry.maxDelayMs ?? Math.max(defaults.maxDelayMs, minDelayMs);
   return { minDelayMs, maxDelayMs };
-}
-
-/** The signing secret that a PUT sets: the one it gives, or a new one in case there is none yet. */
-export function secretOf({ type, endpoint }: SubscriptionFields): string | undefined {
-  return type === "push" ? (endpoint?.signingSecret ?? newSigningSecret()) : undefined;
 }
 
 export function startOf(startAt: z.output<typeof subscriptionBody>["startAt"]): StartAt {

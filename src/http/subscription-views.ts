@@ -3,7 +3,8 @@
 import { z } from "zod";
 import type { SubscriptionEntry, TopicEntry } from "../catalog/catalog-entry";
 import { limits } from "../limits";
-import type { StartAt, SubscriptionSettings } from "../settings";
+import type { StartAt } from "../settings";
+import { endpointView, showEndpoint } from "./endpoint-views";
 import { filterForm } from "./filter-schemas";
 import { instant, name } from "./schemas";
 import { startAt } from "./subscription-schemas";
@@ -11,14 +12,7 @@ import { showTopic, topicView } from "./topic-schemas";
 
 const subscriptionView = {
   type: z.enum(["push", "pull"]),
-  endpoint: z
-    .object({
-      url: z.string(),
-      headerNames: z.array(z.string()),
-      timeoutMs: z.int(),
-      signingSecret: z.string().optional().meta({ description: "Only in the answer that made it." }),
-    })
-    .optional(),
+  endpoint: endpointView.optional(),
   ackDeadlineMs: z.int(),
   maxAttempts: z.int(),
   retry: z.object({ minDelayMs: z.int(), maxDelayMs: z.int() }),
@@ -47,15 +41,15 @@ export const subscriptionShown = z
 export const queueShown = topicView.extend(subscriptionView).meta({ id: "Queue" });
 
 /**
- * A subscription as it is shown: header values are not, and a secret only when this very PUT set it. `secret` is what
- * the PUT gave or offered.
+ * A subscription as it is shown: header values are not, and `secret` is the one that this very
+ * answer made.
  */
 export function showSubscription(entry: SubscriptionEntry, secret?: string) {
   const { topic, name, startAt, version, createdAt, updatedAt } = entry;
   return {
     topic,
     name,
-    ...showSettings(entry.settings, secret),
+    ...showSettings(entry, secret),
     startAt: showStart(startAt),
     version,
     createdAt,
@@ -64,11 +58,12 @@ export function showSubscription(entry: SubscriptionEntry, secret?: string) {
 }
 
 /** A queue as it is shown: its topic with its subscription's settings. */
-export function showQueue(topic: TopicEntry, { settings }: SubscriptionEntry, secret?: string) {
-  return { ...showTopic(topic), ...showSettings(settings, secret) };
+export function showQueue(topic: TopicEntry, subscription: SubscriptionEntry, secret?: string) {
+  return { ...showTopic(topic), ...showSettings(subscription, secret) };
 }
 
-function showSettings({ retry, push, ...settings }: SubscriptionSettings, secret?: string) {
+function showSettings(entry: SubscriptionEntry, secret?: string) {
+  const { retry, push, ...settings } = entry.settings;
   const { maxAttempts, ...delays } = retry;
   return {
     ...settings,
@@ -76,12 +71,7 @@ function showSettings({ retry, push, ...settings }: SubscriptionSettings, secret
     retry: delays,
     maxRedrives: settings.maxRedrives ?? limits.defaultMaxRedrives,
     ...(push && {
-      endpoint: {
-        url: push.url,
-        headerNames: Object.keys(push.headers),
-        timeoutMs: push.timeoutMs,
-        ...(secret !== undefined && push.secrets[0] === secret && { signingSecret: secret }),
-      },
+      endpoint: showEndpoint(entry, push, secret),
       batch: { maxMessages: push.batchMaxMessages, maxWaitMs: push.batchMaxWaitMs },
     }),
   };

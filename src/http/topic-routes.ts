@@ -7,7 +7,8 @@ import { queueParams, queuePlace, topicParams, topicPlace } from "./place-routes
 import { type Route, reply, route } from "./route";
 import { listOf, page } from "./schemas";
 import { mayDo, type Principal } from "./scope";
-import { checkSubscription, queueBody, secretOf, subscriptionSettings } from "./subscription-schemas";
+import { secretsOf } from "./seal-store";
+import { checkSubscription, queueBody, subscriptionSettings } from "./subscription-schemas";
 import { queueShown, showQueue } from "./subscription-views";
 import { showTopic, topicBody, topicSettings, topicStats, topicView } from "./topic-schemas";
 
@@ -104,13 +105,15 @@ export const queueRoutes: readonly Route[] = [
     handle: async ({ broker, params: { queue: name }, body }) => {
       const rules = checkSubscription(body, broker);
       if (!rules.ok) return rules;
-      const secret = secretOf(body);
+      const secrets = await secretsOf(broker, body);
+      if (!secrets.ok) return secrets;
       const put = await putQueue(broker.catalog, {
         ...{ name, partitions: body.partitions, settings: topicSettings(body) },
-        ...{ subscription: subscriptionSettings(body), offeredSecret: secret },
+        ...{ subscription: subscriptionSettings(body), ...secrets.value },
       });
       if (!put.ok) return put;
       const { entry, created } = put.value;
+      const secret = await secrets.value.shown?.(put.value.subscription);
       return reply(created ? 201 : 200, showQueue(entry, put.value.subscription, secret));
     },
   }),

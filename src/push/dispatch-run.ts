@@ -15,6 +15,8 @@ import type { Wire } from "./webhook";
 export type Dispatching = Wire &
   Readonly<{
     local: boolean;
+    /** What secrets are opened with, the newest first. */
+    secretsKeys: readonly string[];
     ledger: LedgerStore;
     sleep(ms: number): Promise<void>;
     report(call: ReportCall): Promise<Result<null>>;

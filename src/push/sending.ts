@@ -4,11 +4,11 @@
 import { checkEndpointUrl } from "../endpoint-url";
 import { limits } from "../limits";
 import { claimRetentionMs } from "./claim-retention";
+import { type Credentials, openCredentials, sendAuthorized } from "./credentials";
 import type { Item } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
 import { advance, giveBack, type Run } from "./dispatch-run";
-import { importSecrets } from "./signature";
-import { type Endpoint, sendWebhook } from "./webhook";
+import type { Endpoint } from "./webhook";
 
 const EXPIRED = "the message has expired";
 
@@ -39,21 +39,31 @@ function mayStart({ stopped, settled, deps, startedAt, leaseEndsAt }: Run): bool
   return stopped === undefined && now < startedAt + limits.dispatchMs && now < leaseEndsAt;
 }
 
-/** Settings that cannot work fail every delivery, with the reason in its note for the operator to see. */
-async function openEndpoint(run: Run): Promise<Endpoint | undefined> {
-  const { call, deps, push } = run;
-  const refusal = checkEndpointUrl(push.url, { local: deps.local });
-  const keys = refusal ? undefined : await importSecrets(push.secrets).catch(() => undefined);
-  if (keys) {
+/** An endpoint, and what opens it. */
+type OpenEndpoint = Endpoint & Pick<Credentials, "tokens">;
+
+/**
+ * Settings that cannot work fail every delivery, with the reason in its note for the operator to see. Secrets that cannot
+ * be opened are no fault of the endpoint's: everything waits, un-attempted, until the operator has set the right key.
+ */
+async function openEndpoint(run: Run): Promise<OpenEndpoint | undefined> {
+  const { call, deps } = run;
+  const refusal = checkEndpointUrl(run.push.url, { local: deps.local });
+  if (refusal) return failAll(run, refusal.detail);
+  const opened = await openCredentials(deps, deps.secretsKeys, call);
+  if (!("unusable" in opened)) {
     const { topic, subscription, partition } = call;
-    return {
-      origin: { topic, subscription, partition },
-      push,
-      keys,
-      minRetryMs: call.settings.retry.minDelayMs,
-    };
+    const minRetryMs = call.settings.retry.minDelayMs;
+    return { origin: { topic, subscription, partition }, minRetryMs, ...opened };
   }
-  const error = refusal?.detail ?? "a signing secret of the subscription is not base64";
+  if (opened.unusable === "settings") return failAll(run, opened.reason);
+  run.stopped ??= opened.reason;
+  giveBack(run, run.plan.pending, limits.sealedAwayMs, opened.reason);
+  return undefined;
+}
+
+function failAll(run: Run, error: string): undefined {
+  const { deps } = run;
   const { parcel, plan } = plans.takeParcel(run.plan, run.plan.pending.length);
   advance(
     run,
@@ -89,7 +99,7 @@ async function claimAll(run: Run): Promise<void> {
   }
 }
 
-async function carry(run: Run, endpoint: Endpoint, parcel: readonly Item[]): Promise<void> {
+async function carry(run: Run, endpoint: OpenEndpoint, parcel: readonly Item[]): Promise<void> {
   const { claims, deps } = run;
   const held = claims === undefined || (await claims.hold(parcel).catch(() => undefined));
   if (!held) {
@@ -99,7 +109,11 @@ async function carry(run: Run, endpoint: Endpoint, parcel: readonly Item[]): Pro
   // The ledger took its time: the parcel goes back, and what of it has not expired is handed out again.
   const isLate = claims !== undefined && expiredAmong(run, parcel).length > 0;
   if (isLate) return giveBack(run, parcel, limits.expiredAgainMs, EXPIRED);
-  const answer = await sendWebhook(deps, endpoint, parcel, claims?.claimsOf(parcel));
+  const answer = await sendAuthorized(deps, endpoint, endpoint.tokens, parcel, claims?.claimsOf(parcel));
+  if ("unsent" in answer) {
+    run.stopped ??= answer.reason;
+    return giveBack(run, [...parcel, ...run.plan.pending], limits.tokenAwayMs, answer.reason);
+  }
   // Before the outcomes, which give back what is behind a failure in its lane: acknowledged, it settles unsent then.
   const acknowledged = parcel.filter((item) => plans.isAcknowledged(item, answer));
   if (answer.delivered && answer.handOver) claims?.handOver(acknowledged, answer.handOver.leaseMs);

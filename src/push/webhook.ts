@@ -36,7 +36,7 @@ export type Endpoint = Readonly<{
 }>;
 
 type Content = Readonly<{ id: string; headers: HeaderList; body: Uint8Array }>;
-type Body = Readonly<{ text: string; whole: boolean }>;
+export type Body = Readonly<{ text: string; whole: boolean }>;
 
 const NO_FAILURES: Failures = new Map();
 const utf8 = new TextEncoder();
@@ -114,7 +114,7 @@ async function judge(
 ): Promise<WebhookAnswer> {
   const { status } = response;
   const isBatch = endpoint.push.batchMaxMessages > 1;
-  const body = await readBody(
+  const body = await readText(
     response,
     isBatch && response.ok ? limits.batchAnswerBytes : limits.responseBytes,
   );
@@ -142,7 +142,7 @@ async function judge(
  * Reads at most `maxBytes` of a body and cancels the rest. A body that breaks off is read as far as it came: by
  * its status the endpoint has answered.
  */
-async function readBody(response: Response, maxBytes: number): Promise<Body> {
+export async function readText(response: Response, maxBytes: number): Promise<Body> {
   const reader = response.body?.getReader();
   if (reader === undefined) return { text: "", whole: true };
   const decoder = new TextDecoder();

@@ -64,6 +64,8 @@ export class World {
   /** How long the topic keeps messages; undefined when nobody can tell. */
   topicRetentionMs: number | undefined = 7 * 24 * 3_600_000;
   readonly generation = `generation-${++lastGeneration}`;
+  /** What secrets are opened with. */
+  secretsKeys: readonly string[] = [];
   readonly runtime: Runtime;
   private timers: Timer[] = [];
   private busy = 0;
@@ -188,6 +190,7 @@ export class World {
     return {
       runtime: this.runtime,
       local: false,
+      secretsKeys: this.secretsKeys,
       ledger: this.ledger(),
       sleep: (ms) => this.sleep(ms),
       timeout: (ms) => this.timeout(ms),

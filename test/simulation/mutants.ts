@@ -291,6 +291,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: "src/subscription/subscription-object.ts",
         find: `      state.reader.doubt();
+      this.memory.saveFiltered(state);
       this.memory.arm(state);
       this.memory.goOn(state);
       return ok(null);`,

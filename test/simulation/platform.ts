@@ -140,7 +140,7 @@ export class Platform {
     const catalog = this.catalogFor(owner);
     const { env, runtime } = catalog;
     const ledger = new LedgerStore(env.LEDGER, runtime);
-    return { env, runtime, catalog, ledger, rootToken: "", local: true, log: false };
+    return { env, runtime, catalog, ledger, rootToken: "", secretsKeys: [], local: true, log: false };
   }
 
   ledgerFor(owner: Owner): LedgerStore {
@@ -184,6 +184,7 @@ export class Platform {
     return {
       runtime: this.runtime,
       local: true,
+      secretsKeys: [],
       ledger: this.countingLedger(owner),
       fetch: this.endpoint(call.subscription).fetchFor(
         owner,

@@ -19,6 +19,8 @@ export type BrokerOptions = Readonly<{
   /** Fresh and removed at the end, unless named. */
   stateDir?: string;
   token?: string;
+  /** What the secrets of endpoints are sealed under. */
+  secretsKey?: string;
 }> &
   Pick<WorkerOptions, "env" | "vars" | "logLevel" | "watch" | "ownGroup" | "onOutput" | "abort">;
 
@@ -44,6 +46,7 @@ export type Broker = Address &
   }>;
 
 const LOCAL_TOKEN = "local-root-token-0123456789";
+const LOCAL_SECRETS_KEY = "local-secrets-key-0123456789abcdef";
 const DATABASES = ["pennypost-catalog", "pennypost-ledger"];
 const SWEEP_EVERY_MS = 60_000;
 
@@ -56,7 +59,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
   };
   const token = options.token ?? LOCAL_TOKEN;
   const url = `http://127.0.0.1:${port}`;
-  const vars = { LOG: "off", ...options.vars, ROOT_TOKEN: token, ENVIRONMENT: "local" };
+  const secrets = { ROOT_TOKEN: token, SECRETS_KEY: options.secretsKey ?? LOCAL_SECRETS_KEY };
+  const vars = { LOG: "off", ...options.vars, ...secrets, ENVIRONMENT: "local" };
   const settings = { ...options, port, stateDir, vars };
   let start: () => Promise<WorkerProcess>;
   let worker: WorkerProcess;

@@ -1,0 +1,19 @@
+// Public keys as a JSON Web Key Set (RFC 7517, RFC 8037).
+
+import type { SigningKey } from "../endpoint-secrets";
+
+const PREFIX = "whpk_";
+
+/** Those of the keys that have a public half. */
+export function keySet(keys: readonly SigningKey[]) {
+  return keys.flatMap(({ publicKey }) => {
+    if (publicKey === undefined) return [];
+    const x = base64url(publicKey.slice(PREFIX.length));
+    // The key names itself: it is unique, and a receiver that was given it by hand finds it.
+    return { kty: "OKP", crv: "Ed25519", alg: "EdDSA", use: "sig", kid: x, x, whpk: publicKey } as const;
+  });
+}
+
+function base64url(base64: string): string {
+  return base64.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
