@@ -1,6 +1,6 @@
 // `npm run simulate -- --seeds 1000`: lives through seeds of the simulation (test/simulation), on every core, and
-// prints what they met. `--from N` begins elsewhere; `--seed N` lives through one and prints each of its steps. Exits
-// 1 when a promise is broken.
+// prints what they met. `--from N` begins elsewhere; `--seed N` lives through one and prints each of its steps;
+// `--features raise,relays` gives every world exactly these (test/simulation/plan.ts). Exits 1 when a promise is broken.
 
 import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
@@ -14,9 +14,11 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "200" },
     from: { type: "string", default: "1" },
     seed: { type: "string" },
+    features: { type: "string" },
     json: { type: "boolean", default: false },
   },
 });
+const features = values.features?.split(",").filter((feature) => feature !== "");
 const isOne = values.seed !== undefined;
 const first = Number(values.seed ?? values.from);
 const count = isOne ? 1 : Number(values.seeds);
@@ -41,7 +43,7 @@ try {
 function run(from, seeds, stride) {
   const keepTrace = isOne ? ALL_STEPS : 80;
   const worker = new Worker(path, {
-    workerData: { first: from, count: seeds, stride, migrationsDir, keepTrace },
+    workerData: { first: from, count: seeds, stride, migrationsDir, keepTrace, features },
   });
   return new Promise((resolve, reject) => {
     worker.on("message", ({ lived, broken }) => {
@@ -63,9 +65,10 @@ function add({ seed, steps, hash, quietMs, counts }) {
 }
 
 function print(broken, seconds) {
+  const again = features ? ` --features ${features.join(",")}` : "";
   for (const { seed, steps, why, trace } of broken) {
     console.log(`${trace.join("\n")}\n\nSeed ${seed} broke a promise at step ${steps}: ${why}`);
-    console.log(`Again, with every step: npm run simulate -- --seed ${seed}\n`);
+    console.log(`Again, with every step: npm run simulate -- --seed ${seed}${again}\n`);
   }
   const perSecond = Math.round(sum.steps / seconds);
   console.log(`${sum.seeds} seeds, ${sum.steps} steps in ${seconds.toFixed(0)} s (${perSecond}/s).`);

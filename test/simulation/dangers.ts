@@ -70,17 +70,19 @@ export class Dangers {
 
   /** Longer than what INGRESS bears; what it then strands may find no D1. */
   private topicAway(): void {
-    const { chance, counts, plan, platform } = this.world;
+    const { chance, counts, platform } = this.world;
     counts.topicOutages += 1;
     if (chance.happens(0.4)) this.databaseAway(platform.catalog, 600_000);
-    this.away(this.world.topicObject(chance.below(plan.partitions)).name, 600_000);
+    const partitions = this.world.topicRow()?.partitions ?? 1;
+    this.away(this.world.topicObject(chance.below(partitions)).name, 600_000);
   }
 
   /** Longer than an ack deadline. */
   private subscriptionAway(): void {
-    const { chance, counts, watched } = this.world;
+    const { chance, counts, living } = this.world;
+    if (living.length === 0) return;
     counts.subscriptionOutages += 1;
-    this.away(chance.pick(watched).object.name, 25_000);
+    this.away(chance.pick(living).object.name, 25_000);
   }
 
   private away(name: string, mostMs: number): void {
@@ -92,10 +94,10 @@ export class Dangers {
   }
 
   private mood(): void {
-    const { chance, platform, watched } = this.world;
-    const pushes = watched.filter(({ entry }) => entry.settings.push);
+    const { chance, platform, living } = this.world;
+    const pushes = living.filter(({ picture }) => picture?.settings.push);
     if (pushes.length === 0) return;
-    platform.endpoint(chance.pick(pushes).entry.name).mood = chance.pick(["well", "shaky", "shaky", "down"]);
+    platform.endpoint(chance.pick(pushes).generation).mood = chance.pick(["well", "shaky", "shaky", "down"]);
   }
 
   private someObject() {

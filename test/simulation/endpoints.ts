@@ -1,6 +1,8 @@
 // The webhook endpoints: each has moods, and answers a request with 2xx, an error, `Retry-After`, late, never, or by a
 // connection that breaks, after it processed the messages or before. It remembers what it acknowledged.
 
+import type { DispatchCall } from "../../src/dispatch-calls";
+import { pushNamespace } from "../../src/ledger/claim";
 import type { Agenda, Owner } from "./agenda";
 import type { Chance } from "./chance";
 import type { Counts } from "./coverage";
@@ -16,24 +18,55 @@ type Behaviour =
   | "break"
   | "acceptAndBreak"
   | "gone"
-  | "partly";
+  | "partly"
+  | "takeOn";
 
 const BEHAVIOURS: Readonly<Record<Mood, Readonly<Record<Behaviour, number>>>> = {
   well: always("accept"),
   shaky: {
     ...always("accept", 60),
-    ...{ error: 12, retryAfter: 5, hang: 3, late: 6, break: 5, acceptAndBreak: 5, gone: 2, partly: 4 },
+    ...{
+      error: 12,
+      retryAfter: 5,
+      hang: 3,
+      late: 6,
+      break: 5,
+      acceptAndBreak: 5,
+      gone: 2,
+      partly: 4,
+      takeOn: 5,
+    },
   },
   down: { ...always("error", 70), retryAfter: 10, hang: 10, break: 10 },
 };
 
 /** One request as an endpoint sees it. */
 export type Request = Readonly<{
-  subscription: string;
+  /** What is dispatched with it. */
+  call: DispatchCall;
   /** Of the dispatch's claims in the ledger. */
   namespace: string;
   ids: readonly string[];
   owner: Owner;
+}>;
+
+/** A message that its receiver answered 202 for, with what completes it. */
+export type HandedOver = Readonly<{
+  subscription: string;
+  generation: string;
+  namespace: string;
+  id: string;
+  claim: string;
+  fence: number;
+  leaseMs: number;
+}>;
+
+type Sent = Readonly<{ id: string; claim: string | undefined }>;
+
+type Reactions = Readonly<{
+  answer(ms: number, response: Response): void;
+  breakOff(ms: number): void;
+  takeOn(leaseMs: number): void;
 }>;
 
 export class Endpoint {
@@ -42,7 +75,7 @@ export class Endpoint {
   readonly acknowledged = new Set<string>();
 
   constructor(
-    readonly subscription: string,
+    readonly generation: string,
     private readonly parts: Readonly<{
       agenda: Agenda;
       network: Network;
@@ -52,37 +85,47 @@ export class Endpoint {
       kill: (owner: Owner) => void;
       /** A request leaves for the endpoint. */
       sends: (request: Request) => void;
+      /** How likely a request that carries claims is answered 202. */
+      takesOn: number;
+      receive: (handed: HandedOver) => void;
     }>,
   ) {}
 
-  /** `fetch` as `owner` has it, whose claims are in `namespace`. */
-  fetchFor(owner: Owner, namespace: string): (url: string, init: RequestInit) => Promise<Response> {
-    return (_, init) => this.request(owner, namespace, init);
+  /** `fetch` as `owner` has it, for one dispatch. */
+  fetchFor(owner: Owner, call: DispatchCall): (url: string, init: RequestInit) => Promise<Response> {
+    return (_, init) => this.request(owner, call, init);
   }
 
-  private request(owner: Owner, namespace: string, init: RequestInit): Promise<Response> {
+  private request(owner: Owner, call: DispatchCall, init: RequestInit): Promise<Response> {
     const { agenda, counts } = this.parts;
-    const ids = idsOf(init);
+    const sent = sentIn(init);
+    const namespace = pushNamespace(call.generation, call.partition, call.replay);
     counts.webhooks += 1;
-    this.parts.sends({ subscription: this.subscription, namespace, ids, owner });
+    this.parts.sends({ call, namespace, ids: sent.map(({ id }) => id), owner });
     return new Promise((resolve, reject) => {
       const later = (ms: number, what: string, run: () => void) =>
         agenda.after(ms, owner, `webhook ${what}`, run);
       init.signal?.addEventListener("abort", () => reject(named("TimeoutError")));
-      this.behave(owner, ids, {
+      const takeOn = (leaseMs: number) => {
+        for (const { id, claim } of sent) {
+          if (claim === undefined) this.acknowledged.add(id);
+          else this.parts.receive(handedOver(call, namespace, { id, claim, leaseMs }));
+        }
+      };
+      this.behave(owner, sent, {
+        takeOn,
         answer: (ms, response) => later(ms, "answer", () => resolve(response)),
         breakOff: (ms) => later(ms, "breaks", () => reject(new Error("Network connection lost."))),
       });
     });
   }
 
-  private behave(
-    owner: Owner,
-    ids: readonly string[],
-    { answer, breakOff }: { answer(ms: number, response: Response): void; breakOff(ms: number): void },
-  ): void {
+  private behave(owner: Owner, sent: readonly Sent[], { answer, breakOff, takeOn }: Reactions): void {
     const { chance, counts, network } = this.parts;
-    const behaviour = chance.weighted(BEHAVIOURS[network.faults.on ? this.mood : "well"]);
+    const ids = sent.map(({ id }) => id);
+    const takesOn = network.faults.on && this.mood !== "down" && chance.happens(this.parts.takesOn);
+    const mood = BEHAVIOURS[network.faults.on ? this.mood : "well"];
+    const behaviour = takesOn ? "takeOn" : chance.weighted(mood);
     const soon = chance.below(30);
     const accept = (which: readonly string[]) => {
       for (const id of which) this.acknowledged.add(id);
@@ -128,6 +171,12 @@ export class Endpoint {
         const body = JSON.stringify({ failed: failed.map((id) => ({ id })) });
         respond(soon, 200, { "content-type": "application/json" }, ids.length > 1 ? body : "");
       },
+      takeOn: () => {
+        const leaseMs = chance.pick([1_000, 5_000, 20_000]);
+        takeOn(leaseMs);
+        respond(soon, 202, { "pennypost-claim-lease-ms": String(leaseMs) });
+        if (network.faults.on && chance.happens(0.04)) this.killSoon(owner, soon);
+      },
     };
     ways[behaviour]();
   }
@@ -150,19 +199,29 @@ function always(behaviour: Behaviour, weight = 1): Record<Behaviour, number> {
     acceptAndBreak: 0,
     gone: 0,
     partly: 0,
+    takeOn: 0,
   };
   return { ...none, [behaviour]: weight };
 }
 
-/** The message ids in a request: of one message its `webhook-id`, of a batch those in its body. */
-function idsOf({ headers, body }: RequestInit): string[] {
-  const { "webhook-id": id = "", "content-type": contentType } = headers as Record<string, string>;
-  if (!id.startsWith("batch_")) return [id];
+/** The messages in a request: of one message its `webhook-id`, of a batch those in its body; each with its claim. */
+function sentIn({ headers, body }: RequestInit): Sent[] {
+  const { "webhook-id": id = "", "content-type": contentType, ...rest } = headers as Record<string, string>;
+  if (!id.startsWith("batch_")) return [{ id, claim: rest["pennypost-claim"] }];
   if (contentType?.includes("json") !== true) throw new Error(`a batch came as ${contentType}`);
   const { messages } = JSON.parse(new TextDecoder().decode(body as Uint8Array)) as {
-    messages: { id: string }[];
+    messages: { id: string; claim?: string }[];
   };
-  return messages.map((message) => message.id);
+  return messages.map((message) => ({ id: message.id, claim: message.claim }));
+}
+
+function handedOver(
+  { subscription, generation }: DispatchCall,
+  namespace: string,
+  { id, claim, leaseMs }: Readonly<{ id: string; claim: string; leaseMs: number }>,
+): HandedOver {
+  const fence = Number(claim.split(".")[3]);
+  return { subscription, generation, namespace, id, claim, fence, leaseMs };
 }
 
 /** As much of a Response as a dispatch looks at: the platform's own would read its body outside the virtual time. */

@@ -1,28 +1,49 @@
-// What publishers may rely on: a witness of every publish, and of every message as it stands in the logs. It
-// complains when a place changes, an id stands twice, a promise is not kept, or the order of a key is not.
+// What is written in the logs of one life of a topic, as a witness sees it: every message as it stands there, and what
+// became of those that are delayed. It complains when a place changes, an id stands twice, or a delay is not kept.
 
-import type { Outcome } from "../../src/http/publish";
+import type { Result } from "../../src/errors";
 import type { Message } from "../../src/message";
-import { unpackRecords } from "../../src/record-batch";
+import { unpackRecordBatch, unpackRecords } from "../../src/record-batch";
 import type { AppendCall, BatchAnswer, LogRun } from "../../src/topic-calls";
+import type { Counts } from "./coverage";
+import { DelayWitness } from "./delay-witness";
+import type { Deed } from "./object-host";
+import type { Publications } from "./publications";
 
 export type Place = Readonly<{ partition: number; offset: number }>;
-export type Logged = Readonly<{ id: string; key: string | undefined; text: string }>;
+export type Logged = Readonly<{
+  id: string;
+  key: string | undefined;
+  text: string;
+  storedAt: number;
+  expiresAt: number | undefined;
+}>;
 
 const decoder = new TextDecoder();
-
-/** One id as its publishers meant it: the contents they tried it with. */
-type Meant = { readonly texts: Set<string>; readonly key: string | undefined };
+/** `r-NAME-3` is the third message of the relay NAME. */
+const NUMBERED = /^(r-\w+)-(\d+)$/;
 
 export class LogWitness {
-  /** By partition, the log from offset 0 on. */
+  /** By partition, the log from offset 0 on; what retention removed is remembered here. */
   readonly logs: Logged[][] = [];
-  private readonly meant = new Map<string, Meant>();
+  readonly delays: DelayWitness;
+  /** By relay, the number of its last message in the log. */
+  readonly numbers = new Map<string, number>();
   private readonly places = new Map<string, Place>();
-  private readonly accepted = new Set<string>();
-  private readonly storedText = new Map<string, string>();
   private readonly answers = new Map<string, string>();
-  private readonly highest = new Map<string, number>();
+
+  constructor(
+    private readonly publications: Publications,
+    private readonly counts: Counts,
+    private readonly life: Readonly<{ bornAt: number; retentionMs: number; isTarget: boolean }>,
+  ) {
+    this.delays = new DelayWitness(counts);
+    publications.logs.push(this);
+  }
+
+  get cancelled(): ReadonlySet<string> {
+    return this.delays.cancelled;
+  }
 
   log(partition: number): Logged[] {
     this.logs[partition] ??= [];
@@ -33,46 +54,46 @@ export class LogWitness {
     return this.places.get(id);
   }
 
-  /** A publisher begins to publish. Answers, by key, the highest place it already knows of. */
-  publishing(messages: readonly Message[]): ReadonlyMap<string, number> {
-    for (const { id, orderingKey, body } of messages) {
-      const known = this.meant.get(id) ?? { texts: new Set(), key: orderingKey };
-      known.texts.add(decoder.decode(body));
-      this.meant.set(id, known);
-    }
-    return new Map(this.highest);
+  /** Whether it may be that nobody is handed the message any more: it expired, or is past its retention. */
+  mayExpire(partition: number, offset: number, at: number): boolean {
+    const { expiresAt = Number.POSITIVE_INFINITY, storedAt = 0 } = this.log(partition)[offset] ?? {};
+    return expiresAt <= at || storedAt + this.life.retentionMs <= at;
   }
 
-  /** The publisher was answered. */
-  answered(message: Message, outcome: Outcome, floors: ReadonlyMap<string, number>): void {
-    const { id, orderingKey, body } = message;
-    const text = decoder.decode(body);
-    if (outcome.status === "accepted") this.accepted.add(id);
-    if (outcome.status === "refused") {
-      if (outcome.error.code === "id-reused" && (this.meant.get(id)?.texts.size ?? 0) < 2)
-        throw new Error(`${id} was refused as reused, and has one content only`);
-      return;
-    }
-    if (outcome.status !== "stored") return;
-    const { partition, offset, duplicate } = outcome;
-    const logged = this.log(partition)[offset];
-    if (logged?.id !== id) throw new Error(`${id} was stored at ${offset}, where ${logged?.id} stands`);
-    if (logged.text !== text) throw new Error(`${id} was answered as stored with another's content`);
-    this.storedText.set(id, text);
-    if (orderingKey === undefined || duplicate) return;
-    const floor = floors.get(orderingKey) ?? -1;
-    if (offset <= floor) throw new Error(`key ${orderingKey}: ${offset} was answered after ${floor}`);
-    this.highest.set(orderingKey, Math.max(this.highest.get(orderingKey) ?? -1, offset));
+  hasExpired(partition: number, offset: number, at: number): boolean {
+    return (this.log(partition)[offset]?.expiresAt ?? Number.POSITIVE_INFINITY) <= at;
   }
 
-  /** A topic answered an append, and it is on disk. A repeat gets the first answer, word for word. */
-  appended({ batches }: AppendCall, answers: readonly BatchAnswer[]): void {
+  /** What a topic's object did, and it is on disk. */
+  done(deeds: readonly Deed[]): void {
+    for (const { method, args, answer } of deeds) {
+      const result = answer as Result<unknown> | undefined;
+      const [call] = args;
+      if (method === "append" && result?.ok) this.appended(call as AppendCall, result.value as BatchAnswer[]);
+      if (method === "cancel" && result)
+        this.delays.cancelAnswered((call as { id: string }).id, result, this);
+      if (method === "reschedule" && result?.ok)
+        this.delays.moved(call as { id: string; deliverAt: number }, this);
+      if (method === "reschedule" && result && !result.ok) this.counts.cancelsTooLate += 1;
+    }
+  }
+
+  /** A topic answered an append. A repeat gets the first answer, word for word. */
+  private appended({ batches }: AppendCall, answers: readonly BatchAnswer[]): void {
     if (answers.length !== batches.length) throw new Error("an append left a record batch without an answer");
-    for (const answer of answers) {
+    for (const [i, answer] of answers.entries()) {
+      // What is not taken is not remembered: it comes in parts, where it belongs.
+      if (answer.movedTo !== undefined) {
+        this.counts.batchesMoved += 1;
+        continue;
+      }
       const text = JSON.stringify(answer);
-      const first = this.answers.get(answer.batchId) ?? text;
-      if (first !== text) throw new Error(`batch ${answer.batchId} was answered ${first}, then ${text}`);
+      const first = this.answers.get(answer.batchId);
+      if ((first ?? text) !== text)
+        throw new Error(`batch ${answer.batchId} was answered ${first}, then ${text}`);
       this.answers.set(answer.batchId, text);
+      const batch = batches[i];
+      if (first === undefined && batch) this.delays.appended(batch, answer);
     }
   }
 
@@ -80,39 +101,39 @@ export class LogWitness {
   logged(partition: number, runs: readonly LogRun[]): void {
     const log = this.log(partition);
     for (const run of runs) {
-      unpackRecords(run.records).forEach(({ id, orderingKey: key, body }, i) => {
+      unpackRecords(run.records).forEach((message, i) => {
         const offset = run.firstOffset + i;
-        const text = decoder.decode(body);
+        const text = decoder.decode(message.body);
         const known = log[offset];
-        if (known && (known.id !== id || known.text !== text))
+        if (known && (known.id !== message.id || known.text !== text))
           throw new Error(`offset ${offset} has changed`);
         if (known) return;
         if (offset !== log.length) throw new Error(`offset ${offset} follows ${log.length - 1}: not dense`);
-        this.isNew(id, key, text, { partition, offset });
-        log.push({ id, key, text });
+        this.isNew(message, text, { partition, offset }, run.storedAt);
+        const { id, orderingKey: key, expiresAt } = message;
+        log.push({ id, key, text, storedAt: run.storedAt, expiresAt });
       });
     }
   }
 
-  private isNew(id: string, key: string | undefined, text: string, place: Place): void {
-    const meant = this.meant.get(id);
-    if (!meant?.texts.has(text) || meant.key !== key)
-      throw new Error(`${id} was stored as nobody published it`);
+  private isNew(message: Message, text: string, place: Place, storedAt: number): void {
+    const { id, orderingKey } = message;
+    // What was moved here was published elsewhere, long before.
+    this.publications.arrived(id, orderingKey, text, this.life.isTarget ? 0 : this.life.bornAt);
     const known = this.places.get(id);
     if (known)
       throw new Error(`${id} is stored twice: at ${JSON.stringify(known)} and ${JSON.stringify(place)}`);
     this.places.set(id, place);
+    if (!this.life.isTarget) this.delays.released(message, storedAt);
+    const [, relay, number] = NUMBERED.exec(id) ?? [];
+    if (relay === undefined || this.life.isTarget) return;
+    const last = this.numbers.get(relay) ?? 0;
+    if (Number(number) !== last + 1) throw new Error(`${id} was stored after number ${last} of its producer`);
+    this.numbers.set(relay, last + 1);
   }
+}
 
-  /** At the end: every message that was accepted or stored has its place, or is stranded. */
-  checkKept(stranded: ReadonlySet<string>): void {
-    for (const id of this.accepted) {
-      if (!this.places.has(id) && !stranded.has(id)) throw new Error(`${id} was accepted, and is nowhere`);
-    }
-    for (const [id, text] of this.storedText) {
-      const place = this.places.get(id);
-      if (!place || this.log(place.partition)[place.offset]?.text !== text)
-        throw new Error(`${id} was stored, and is gone`);
-    }
-  }
+/** The ids in a packed record batch. */
+export function idsIn(packed: Uint8Array): readonly string[] {
+  return unpackRecords(unpackRecordBatch(packed).records).map(({ id }) => id);
 }

@@ -2,6 +2,7 @@
 import { rm } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
+import { AREA_MUTANTS } from "./area-mutants";
 import { applyEdit, bundleWorker, migrationsDir } from "./bundle";
 import { MUTANTS, type Mutant } from "./mutants";
 import type { WorkerReport, WorkerTask } from "./simulation-worker";
@@ -12,9 +13,9 @@ const SEEDS = 100;
 type Found = Extract<WorkerReport, { broken: unknown }>["broken"];
 
 /** Lives through seeds with the mutant's source, up to the first that breaks a promise. */
-async function hunt({ edits }: Mutant): Promise<Found | undefined> {
+async function hunt({ edits, features = [] }: Mutant): Promise<Found | undefined> {
   const { dir, path } = await bundleWorker(edits);
-  const workerData: WorkerTask = { first: 1, count: SEEDS, stride: 1, migrationsDir, keepTrace: 1 };
+  const workerData: WorkerTask = { first: 1, count: SEEDS, stride: 1, migrationsDir, keepTrace: 1, features };
   const worker = new Worker(path, { workerData });
   try {
     return await new Promise((resolve, reject) => {
@@ -33,7 +34,7 @@ async function hunt({ edits }: Mutant): Promise<Found | undefined> {
 }
 
 describe("the simulation finds", { concurrent: true }, () => {
-  for (const mutant of MUTANTS) {
+  for (const mutant of [...MUTANTS, ...AREA_MUTANTS]) {
     test(mutant.name, { timeout: 240_000 }, async () => {
       const found = await hunt(mutant);
       console.info(`${mutant.name}: seed ${found?.seed}, step ${found?.steps}: ${found?.why.split("\n")[0]}`);

@@ -1,8 +1,15 @@
 // Deliberate bugs, each an exact snippet of the source and what it becomes. The simulation must find every one: it
 // shows that it has teeth. A snippet that is not in its file exactly once is an error: then move the mutant along.
 
+import type { Feature } from "./plan";
+
 export type Edit = Readonly<{ file: string; find: string; put: string }>;
-export type Mutant = Readonly<{ name: string; edits: readonly Edit[] }>;
+export type Mutant = Readonly<{
+  name: string;
+  edits: readonly Edit[];
+  /** What the worlds have in which it is hunted: none of it unless it is said. */
+  features?: readonly Feature[];
+}>;
 
 export const MUTANTS: readonly Mutant[] = [
   {

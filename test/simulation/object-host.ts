@@ -12,7 +12,7 @@ type Methods = Record<string, (...args: unknown[]) => Promise<unknown>>;
 export type Instance = Readonly<{ alarm(): Promise<void> }>;
 
 /** What one instance did: a call it carried out with its answer, or one that it made to a dispatcher. */
-export type Deed = Readonly<{ method: string; args: readonly unknown[]; answer: unknown }>;
+export type Deed = Readonly<{ method: string; args: readonly unknown[]; answer: unknown; begunAt: number }>;
 
 /** Makes an instance of an object's class, in the hands of `live`. */
 export type MakeInstance = (live: Live, ctx: unknown) => Instance;
@@ -79,8 +79,8 @@ export class SimulatedObject {
     return `${this.kind}:${this.id}`;
   }
 
-  note(deed: Deed): void {
-    this.deeds.push(deed);
+  note(deed: Omit<Deed, "begunAt"> & Partial<Deed>): void {
+    this.deeds.push({ begunAt: this.parts.agenda.now, ...deed });
     this.touch();
   }
 
@@ -124,10 +124,11 @@ export class SimulatedObject {
 
   private async carryOut(live: Live, method: string, args: readonly unknown[]): Promise<unknown> {
     await live.ready;
+    const begunAt = this.parts.agenda.now;
     const run = (live.instance as unknown as Methods)[method];
     if (!run) throw new Error(`${this.name} has no method ${method}`);
     const answer = await run.apply(live.instance, [...args]);
-    if (live.alive) this.note({ method, args, answer: structuredClone(answer) });
+    if (live.alive) this.note({ method, args, answer: structuredClone(answer), begunAt });
     return answer;
   }
 

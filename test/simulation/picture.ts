@@ -17,6 +17,8 @@ export type InHand = Readonly<
   )
 >;
 
+export type Grave = Readonly<{ reason: DeadLetterReason; hasRecord: boolean; parks: boolean }>;
+
 export type Picture = Readonly<{
   backlog: Backlog;
   counters: Readonly<Counters>;
@@ -28,17 +30,23 @@ export type Picture = Readonly<{
   /** The instants at which something falls due, without what stands behind a held lane. */
   deadlines: readonly number[];
   waitingFrom: number | undefined;
-  dead: ReadonlyMap<number, Readonly<{ reason: DeadLetterReason; hasRecord: boolean }>>;
+  dead: ReadonlyMap<number, Grave>;
+  /** What the gap records of this epoch count. */
+  gapCount: number;
   paused: boolean;
   settings: SubscriptionSettings;
+  version: number;
+  /** The partition that a raise made this one of. */
+  parent: number | undefined;
   leasedCount: number;
   waitingCount: number;
 }>;
 
+type Memory = Readonly<{ backlog: Backlog; row: Readonly<{ settings: SubscriptionSettings }> }>;
+
 /** Memory as it is, if the object has an instance that is loaded. */
-export function memoryOf(object: SimulatedObject): Backlog | undefined {
-  const instance = object.live?.instance as unknown as { loaded?: { backlog: Backlog } } | undefined;
-  return instance?.loaded?.backlog;
+export function memoryOf(object: SimulatedObject): Memory | undefined {
+  return (object.live?.instance as unknown as { loaded?: Memory } | undefined)?.loaded;
 }
 
 /** How far the subscription will read by itself: as far as it knows the log, or to the end when it is in doubt. */
@@ -59,10 +67,10 @@ export function pictureOf(object: SimulatedObject): Picture | undefined {
   const backlog = new Backlog(store.load());
   const dead = object.storage.sql
     .exec(
-      "SELECT offset, reason, record IS NOT NULL AS whole FROM dead_letters WHERE epoch = ?1",
+      "SELECT offset, reason, parks, record IS NOT NULL AS whole FROM dead_letters WHERE epoch = ?1",
       backlog.counters.epoch,
     )
-    .toArray() as { offset: number; reason: DeadLetterReason; whole: number }[];
+    .toArray() as { offset: number; reason: DeadLetterReason; parks: number; whole: number }[];
   return {
     backlog,
     counters: backlog.counters,
@@ -72,9 +80,17 @@ export function pictureOf(object: SimulatedObject): Picture | undefined {
     blockedLanes: blockedLanes(backlog),
     deadlines: [...backlog.leases].map(({ deadlineAt }) => deadlineAt),
     waitingFrom: waitingFrom(backlog),
-    dead: new Map(dead.map(({ offset, reason, whole }) => [offset, { reason, hasRecord: whole === 1 }])),
+    dead: new Map(
+      dead.map(({ offset, reason, whole, parks }) => [
+        offset,
+        { reason, hasRecord: whole === 1, parks: parks === 1 },
+      ]),
+    ),
+    gapCount: store.gaps.list().reduce((sum, { count }) => sum + count, 0),
     paused: row.settings.paused,
     settings: row.settings,
+    version: row.version,
+    parent: row.parent,
     leasedCount: backlog.leasedCount,
     waitingCount: backlog.waitingCount,
   };
@@ -130,4 +146,17 @@ export function differenceOf(memory: Backlog, stored: Backlog): string | undefin
     }),
   );
   return one === other ? undefined : `memory has ${one}, storage ${other}`;
+}
+
+export function leasedBy({ inHand }: Picture, leaseId: string): number[] {
+  return [...inHand].filter(([, held]) => isLeasedBy(held, leaseId)).map(([offset]) => offset);
+}
+
+export function isLeasedBy(held: InHand, leaseId: string): held is Extract<InHand, { state: "leased" }> {
+  return held.state === "leased" && held.leaseId === leaseId;
+}
+
+export function holds(held: InHand | undefined, leaseId: string): boolean {
+  if (held?.state === "leased") return held.leaseId === leaseId;
+  return held?.state === "waiting" && held.lastLeaseId === leaseId;
 }

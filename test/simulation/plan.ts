@@ -1,5 +1,7 @@
-// What one seed's world looks like: its topic, its subscriptions, and how harsh it is.
+// What one seed's world looks like: its topic, its subscriptions, what is done in it beside the ordinary, and how harsh
+// it is.
 
+import { limits } from "../../src/limits";
 import {
   defaultSubscriptionSettings,
   type Guarantee,
@@ -10,10 +12,36 @@ import type { Chance } from "./chance";
 
 export type PlannedSubscription = Readonly<{ name: string; settings: SubscriptionSettings }>;
 
+/** What only some worlds have. More at once would drown each other. */
+const FEATURES = {
+  delays: 0.3,
+  ttl: 0.25,
+  retention: 0.3,
+  handOver: 0.35,
+  relays: 0.3,
+  raise: 0.3,
+  moves: 0.3,
+  rebirth: 0.35,
+  settings: 0.25,
+} as const;
+export type Feature = keyof typeof FEATURES;
+
 export type Plan = Readonly<{
+  features: ReadonlySet<Feature>;
   partitions: number;
+  /** To how many partitions it may be raised. */
+  mostPartitions: number;
+  retentionMs: number;
   subscriptions: readonly PlannedSubscription[];
   keys: readonly (string | undefined)[];
+  /** Relays that number what they publish. */
+  relays: number;
+  /** Whether the topic itself is deleted and created again, or only its subscriptions. */
+  replacesTopic: boolean;
+  /** Whether the sweep goes on at the end, where something may be half done that it alone repairs. */
+  isSwept: boolean;
+  /** A raise keeps the order of a key only while nobody goes back to before it. */
+  seeks: boolean;
   /** Steps that clients and operators make before the faults stop. */
   clientSteps: number;
   /** The share of steps that are dangers. */
@@ -25,25 +53,59 @@ export type Plan = Readonly<{
 export const ACK_DEADLINE_MS = 10_000;
 export const TIMEOUT_MS = 4_000;
 
-export function planOf(chance: Chance): Plan {
+/** Draws a plan; with `only`, its features are those. */
+export function planOf(chance: Chance, only?: readonly Feature[]): Plan {
+  const drawn = featuresOf(chance);
+  const features = only ? new Set(only) : drawn;
+  const has = (feature: Feature) => features.has(feature);
+  const partitions = has("raise") ? chance.pick([1, 1, 2]) : chance.pick([1, 1, 1, 2]);
   return {
-    partitions: chance.pick([1, 1, 1, 2]),
-    subscriptions: chance.pick([
-      [pull(chance), push(chance, "at-least-once"), push(chance, "effectively-once")],
-      [pull(chance), push(chance, "effectively-once")],
-      [pull(chance)],
-      [push(chance, "at-least-once")],
-      [push(chance, "effectively-once")],
-      [pull(chance, "at-most-once"), push(chance, "at-most-once")],
+    features,
+    partitions,
+    mostPartitions: 4,
+    retentionMs: has("retention")
+      ? chance.pick([limits.minRetentionMs, 2 * limits.minRetentionMs])
+      : limits.defaultRetentionMs,
+    subscriptions: subscriptionsOf(chance, features),
+    keys: chance.pick([
+      [undefined, undefined, "a", "b", "c"],
+      ["a", "b"],
+      has("raise") ? ["a"] : [undefined],
     ]),
-    keys: chance.pick([[undefined, undefined, "a", "b", "c"], ["a", "b"], [undefined]]),
+    relays: has("relays") ? chance.between(1, 2) : 0,
+    replacesTopic: has("rebirth") && !has("raise") && !has("relays") && chance.happens(0.8),
+    isSwept: has("rebirth") || has("raise") || has("settings"),
+    seeks: !has("raise"),
     clientSteps: chance.between(60, 120),
     danger: chance.pick([0.05, 0.15, 0.3]),
     crashiness: chance.pick([0, 0.01, 0.05]),
   };
 }
 
-function common(chance: Chance): SubscriptionSettings {
+function featuresOf(chance: Chance): ReadonlySet<Feature> {
+  const drawn = (Object.keys(FEATURES) as Feature[]).filter((feature) => chance.happens(FEATURES[feature]));
+  while (drawn.length > 3) drawn.splice(chance.below(drawn.length), 1);
+  return new Set(drawn);
+}
+
+function subscriptionsOf(chance: Chance, features: ReadonlySet<Feature>): readonly PlannedSubscription[] {
+  if (features.has("handOver"))
+    return chance.pick([
+      [push(chance, "effectively-once")],
+      [pull(chance), push(chance, "effectively-once")],
+    ]);
+  return chance.pick([
+    [pull(chance), push(chance, "at-least-once"), push(chance, "effectively-once")],
+    [pull(chance), push(chance, "effectively-once")],
+    [pull(chance)],
+    [push(chance, "at-least-once")],
+    [push(chance, "effectively-once")],
+    [pull(chance, "at-most-once"), push(chance, "at-most-once")],
+  ]);
+}
+
+/** What can be set, drawn anew. */
+export function common(chance: Chance): SubscriptionSettings {
   return {
     ...defaultSubscriptionSettings,
     ackDeadlineMs: ACK_DEADLINE_MS,
@@ -53,8 +115,12 @@ function common(chance: Chance): SubscriptionSettings {
   };
 }
 
-function pull(chance: Chance, guarantee: Guarantee = "at-least-once"): PlannedSubscription {
-  return { name: "pull", settings: { ...common(chance), guarantee } };
+export function pull(
+  chance: Chance,
+  guarantee: Guarantee = "at-least-once",
+  name = "pull",
+): PlannedSubscription {
+  return { name, settings: { ...common(chance), guarantee } };
 }
 
 function push(chance: Chance, guarantee: Guarantee): PlannedSubscription {
@@ -69,4 +135,19 @@ function push(chance: Chance, guarantee: Guarantee): PlannedSubscription {
     secrets: [],
   };
   return { name: guarantee, settings: { ...common(chance), guarantee, type: "push", push: endpoint } };
+}
+
+/** Other settings for a subscription, of those that its type allows. */
+export function otherSettings(chance: Chance, held: SubscriptionSettings): SubscriptionSettings {
+  const guarantees: readonly Guarantee[] = held.push
+    ? ["at-least-once", "effectively-once", "at-most-once"]
+    : ["at-least-once", "at-most-once"];
+  const guarantee = chance.happens(0.3) ? chance.pick(guarantees) : held.guarantee;
+  const { retry, onExhausted, maxInFlight } = common(chance);
+  return {
+    ...held,
+    ...{ guarantee, onExhausted, maxInFlight, maxRedrives: chance.pick([1, 20]) },
+    retry: guarantee === "at-most-once" ? { ...retry, maxAttempts: 1 } : retry,
+    ackDeadlineMs: chance.pick([5_000, ACK_DEADLINE_MS, 20_000]),
+  };
 }

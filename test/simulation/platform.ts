@@ -9,7 +9,6 @@ import type { Env } from "../../src/env";
 import type { Result } from "../../src/errors";
 import type { Broker } from "../../src/http/broker";
 import { consumeIngress, consumeIngressDead } from "../../src/ingress/ingress-consumer";
-import { pushNamespace } from "../../src/ledger/claim";
 import { LedgerStore } from "../../src/ledger/ledger-store";
 import { dispatch } from "../../src/push/dispatch";
 import type { Dispatching } from "../../src/push/dispatch-run";
@@ -21,7 +20,7 @@ import type { Chance } from "./chance";
 import { CloudflareQueue } from "./cloudflare-queue";
 import type { Counts } from "./coverage";
 import { D1StandIn } from "./d1-stand-in";
-import { Endpoint, type Request } from "./endpoints";
+import { Endpoint, type HandedOver, type Request } from "./endpoints";
 import { Network, stubOf } from "./network";
 import { type Instance, type Live, SimulatedObject } from "./object-host";
 import { Workers } from "./workers";
@@ -32,6 +31,8 @@ export type PlatformParts = Readonly<{
   migrationsDir: string;
   /** How likely an object crashes while a write of it is on its way to the disk. */
   crashiness: number;
+  /** How likely an endpoint answers 202 to what it may complete itself. */
+  takesOn: number;
   stepped: (object: SimulatedObject) => void;
   confirmed: (object: SimulatedObject) => void;
   undone: (object: SimulatedObject) => void;
@@ -57,6 +58,8 @@ export class Platform {
   readonly ingressDead: CloudflareQueue;
   readonly runtime: Runtime;
   readonly objects = new Map<string, SimulatedObject>();
+  /** An endpoint has taken something on. */
+  receive: (handed: HandedOver) => void = () => undefined;
   private readonly endpoints = new Map<string, Endpoint>();
   private readonly dispatcher;
   private ids = 0;
@@ -105,13 +108,15 @@ export class Platform {
     return object;
   }
 
-  endpoint(subscription: string): Endpoint {
+  /** The endpoint of one life of a subscription. */
+  endpoint(generation: string): Endpoint {
     const { agenda, network, workers } = this;
-    const { chance, counts, sends } = this.parts;
+    const { chance, counts, sends, takesOn } = this.parts;
     const kill = (owner: Owner) => workers.killOwner(owner);
-    const parts = { agenda, network, chance, counts, sends, kill };
-    const endpoint = this.endpoints.get(subscription) ?? new Endpoint(subscription, parts);
-    this.endpoints.set(subscription, endpoint);
+    const receive = (handed: HandedOver) => this.receive(handed);
+    const parts = { agenda, network, chance, counts, sends, kill, takesOn, receive };
+    const endpoint = this.endpoints.get(generation) ?? new Endpoint(generation, parts);
+    this.endpoints.set(generation, endpoint);
     return endpoint;
   }
 
@@ -186,10 +191,7 @@ export class Platform {
       local: true,
       secretsKeys: [],
       ledger: this.countingLedger(owner),
-      fetch: this.endpoint(call.subscription).fetchFor(
-        owner,
-        pushNamespace(call.generation, call.partition, call.replay),
-      ),
+      fetch: this.endpoint(call.generation).fetchFor(owner, call),
       timeout: (ms) => {
         const abort = new AbortController();
         agenda.after(ms, owner, "timeout", () => abort.abort());

@@ -2,6 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import type { Counts } from "./coverage";
+import type { Feature } from "./plan";
 import { BrokenPromise, live } from "./run";
 
 export type WorkerTask = Readonly<{
@@ -11,6 +12,8 @@ export type WorkerTask = Readonly<{
   stride: number;
   migrationsDir: string;
   keepTrace: number;
+  /** Of every world; drawn unless they are said. */
+  features?: readonly Feature[];
 }>;
 
 export type WorkerReport =
@@ -18,7 +21,7 @@ export type WorkerReport =
   | Readonly<{ broken: { seed: number; steps: number; why: string; trace: readonly string[] } }>
   | Readonly<{ done: true }>;
 
-const { first, count, stride, migrationsDir, keepTrace } = workerData as WorkerTask;
+const { first, count, stride, migrationsDir, keepTrace, features } = workerData as WorkerTask;
 
 function report(what: WorkerReport): void {
   parentPort?.postMessage(what);
@@ -27,7 +30,7 @@ function report(what: WorkerReport): void {
 async function liveThem(): Promise<void> {
   for (let seed = first; seed < first + count; seed += stride) {
     try {
-      report({ lived: await live(seed, { migrationsDir, keepTrace }) });
+      report({ lived: await live(seed, { migrationsDir, keepTrace, features }) });
     } catch (fault) {
       if (!(fault instanceof BrokenPromise)) throw fault;
       const { steps, why, trace } = fault;

@@ -1,96 +1,112 @@
-// One world: a seed, a platform, and the witnesses that watch it. After every step each object that had a turn is
-// looked at; what it did is told to its witness once it is on disk. The first broken promise ends the world.
+// One world: a seed, a platform, and the witnesses that watch it. The first broken promise ends the world.
 
-import type { SubscriptionEntry, TopicEntry } from "../../src/catalog/catalog-entry";
+import type { TopicEntry } from "../../src/catalog/catalog-entry";
 import { putSubscription, putTopic } from "../../src/catalog/lifecycle";
 import type { Result } from "../../src/errors";
-import { limits } from "../../src/limits";
 import { objectName } from "../../src/object-name";
-import { defaultTopicSettings } from "../../src/settings";
-import { read } from "../../src/topic/log-reads";
-import type { TopicLog } from "../../src/topic/topic-log";
-import type { AppendCall, BatchAnswer } from "../../src/topic-calls";
+import { defaultTopicSettings, type TopicSettings } from "../../src/settings";
 import { Owner } from "./agenda";
 import { Chance } from "./chance";
 import { type Counts, noCounts } from "./coverage";
-import { DeliveryWitness, type Observation } from "./delivery-witness";
-import type { Request } from "./endpoints";
-import { LogWitness } from "./log-witness";
+import { type SubscriptionRow, subscriptionRows, type TopicRow, topicRows, type Watched } from "./lives";
+import type { LogWitness } from "./log-witness";
 import type { SimulatedObject } from "./object-host";
-import { differenceOf, memoryOf, type Picture, pictureOf, reachOf } from "./picture";
-import { type Plan, planOf } from "./plan";
+import { type Feature, type Plan, planOf, pull } from "./plan";
 import { Platform } from "./platform";
+import { Publications } from "./publications";
+import { Watch } from "./watch";
 
 export const TOPIC = "t";
-
-/** One partition of one subscription, with all that watches it. */
-export type Watched = {
-  readonly entry: SubscriptionEntry;
-  readonly partition: number;
-  readonly object: SimulatedObject;
-  readonly witness: DeliveryWitness;
-  readonly unconfirmed: Observation[];
-  picture: Picture | undefined;
-  /** Writes of its storage when the picture was made. */
-  pictured: number;
-};
+/** Where dead letters are moved to. */
+export const TARGET = "dead";
+export const TARGET_READER = "reader";
 
 export class World {
   readonly chance: Chance;
   readonly plan: Plan;
   readonly counts: Counts = noCounts();
-  readonly log = new LogWitness();
+  readonly publications = new Publications();
   readonly platform: Platform;
+  readonly watch: Watch;
   /** Publishers, consumers and operators: they do not crash, they only hear of faults. */
   readonly clients = new Owner("clients");
-  readonly watched: Watched[] = [];
-  topic: TopicEntry | undefined;
   /** The first broken promise. */
   violation: Error | undefined;
 
   constructor(
     readonly seed: number,
     migrationsDir: string,
+    features?: readonly Feature[],
   ) {
     this.chance = new Chance(seed);
-    this.plan = planOf(this.chance);
-    const { chance, counts } = this;
+    this.plan = planOf(this.chance, features);
+    const { chance, counts, publications } = this;
     this.platform = new Platform({
       ...{ chance, counts, migrationsDir, crashiness: this.plan.crashiness },
-      stepped: (object) => this.guard(() => this.stepped(object)),
-      confirmed: (object) => this.guard(() => this.confirmed(object)),
-      undone: (object) => this.undone(object),
-      sends: (request) => this.guard(() => this.checkMaySend(request)),
+      takesOn: this.plan.features.has("handOver") ? 0.5 : 0,
+      stepped: (object) => this.guard(() => this.watch.stepped(object)),
+      confirmed: (object) => this.guard(() => this.watch.confirmed(object)),
+      undone: (object) => this.watch.undone(object),
+      sends: ({ call, namespace, ids }) => this.guard(() => this.watch.checkMaySend(call, namespace, ids)),
     });
+    const toldFirst = !this.plan.features.has("rebirth") && !this.plan.features.has("raise");
+    this.watch = new Watch({ platform: this.platform, counts, publications, target: TARGET, toldFirst });
   }
 
   /** Creates the topic and its subscriptions, with no faults yet. */
   async start(): Promise<void> {
     const catalog = this.platform.catalogFor(this.clients);
-    const { partitions, subscriptions } = this.plan;
-    const settings = defaultTopicSettings;
-    const wanted = { name: TOPIC, kind: "topic", partitions, settings } as const;
-    const topic = (await this.finish(putTopic(catalog, wanted))).entry;
-    this.topic = topic;
-    for (const { name, settings } of subscriptions) {
-      const wanted = { topic, name, settings, startAt: { at: "earliest" } } as const;
-      this.watch((await this.finish(putSubscription(catalog, wanted))).entry);
-    }
+    const { partitions, subscriptions, features } = this.plan;
+    this.platform.agenda.trace.add(`features: ${[...features].join(", ")}`);
+    const create = async (name: string, partitions: number, readers: typeof subscriptions) => {
+      const wanted = { name, kind: "topic", partitions, settings: this.topicSettings(name) } as const;
+      const topic = (await this.finish(putTopic(catalog, wanted))).entry;
+      for (const { name, settings } of readers) {
+        const wanted = { topic, name, settings, startAt: { at: "earliest" } } as const;
+        await this.finish(putSubscription(catalog, wanted));
+      }
+    };
+    await create(TOPIC, partitions, subscriptions);
+    if (features.has("moves")) await create(TARGET, 1, [pull(this.chance, "at-least-once", TARGET_READER)]);
   }
 
-  private watch(entry: SubscriptionEntry): void {
-    const endpoint = entry.settings.push ? this.platform.endpoint(entry.name) : undefined;
-    for (let partition = 0; partition < entry.partitions; partition++) {
-      const object = this.platform.object("subscription", objectName(entry.generation, partition));
-      const isAcknowledged = (id: string) => endpoint?.acknowledged.has(id) ?? true;
-      const witness = new DeliveryWitness(partition, this.log, this.counts, isAcknowledged);
-      this.watched.push({
-        ...{ entry, partition, object, witness, unconfirmed: [] },
-        picture: undefined,
-        pictured: -1,
-      });
-    }
+  topicSettings(name: string): TopicSettings {
+    return name === TOPIC
+      ? { ...defaultTopicSettings, retentionMs: this.plan.retentionMs }
+      : defaultTopicSettings;
   }
+
+  // ── what there is ──────────────────────────────────────────────────────────────────────────────────
+
+  /** The topic of this name as D1 has it, in whatever state. */
+  topicRow(name = TOPIC): TopicRow | undefined {
+    return topicRows(this.platform.catalog).find((row) => row.name === name);
+  }
+
+  subscriptionRows(): readonly SubscriptionRow[] {
+    return subscriptionRows(this.platform.catalog);
+  }
+
+  /** An entry as an isolate knows it, which may be from before. */
+  entryOf(row: TopicRow): TopicEntry {
+    return { ...row, kind: "topic", createdAt: 0, updatedAt: 0 } as TopicEntry;
+  }
+
+  /** Partitions of subscriptions that were not removed. */
+  get living(): readonly Watched[] {
+    return this.watch.watched.filter(({ picture }) => picture !== undefined);
+  }
+
+  /** The log of the topic's present life. */
+  get log(): LogWitness | undefined {
+    return this.watch.topics.get(this.topicRow()?.generation ?? "")?.log;
+  }
+
+  topicObject(partition: number, generation = this.topicRow()?.generation): SimulatedObject {
+    return this.platform.object("topic", objectName(generation ?? "", partition));
+  }
+
+  // ── time ───────────────────────────────────────────────────────────────────────────────────────────
 
   /** Lets one thing happen. False when nothing is left to happen by `until`. */
   async step(until?: number): Promise<boolean> {
@@ -130,121 +146,5 @@ export class World {
     } catch (fault) {
       this.violation ??= fault instanceof Error ? fault : new Error(String(fault));
     }
-  }
-
-  topicObject(partition: number): SimulatedObject {
-    return this.platform.object("topic", objectName(this.topic?.generation ?? "", partition));
-  }
-
-  // ── what is checked after every step ───────────────────────────────────────────────────────────────
-
-  private stepped(object: SimulatedObject): void {
-    if (object.kind !== "subscription") return;
-    const watched = this.watched.find((each) => each.object === object);
-    if (!watched) return;
-    if (watched.pictured !== object.storage.writes) this.picture(watched);
-    const { picture } = watched;
-    const deeds = object.deeds.splice(0);
-    if (!picture) return;
-    watched.unconfirmed.push({ at: this.platform.agenda.now, deeds, picture });
-    this.checkArmed(watched, picture);
-  }
-
-  /** Storage must tell all that memory knows: a crash may come now. */
-  private picture(watched: Watched): void {
-    const stored = pictureOf(watched.object);
-    const memory = memoryOf(watched.object);
-    watched.pictured = watched.object.storage.writes;
-    watched.picture = stored;
-    const difference = memory && stored && differenceOf(memory, stored.backlog);
-    if (difference) throw new Error(`${this.nameOf(watched)}: ${difference}`);
-  }
-
-  /** Whatever falls due has an alarm that is set for it, unless the platform gave the alarm up. */
-  private checkArmed({ object, entry, partition }: Watched, picture: Picture): void {
-    if (object.alarmLost) return;
-    const isPush = picture.settings.type === "push" && !picture.paused;
-    // While it asks the log or has a dispatch under way, it will go on by itself.
-    const isIdle = object.live?.asking === 0 && this.platform.workers.count("dispatcher") === 0;
-    const dues = [...picture.deadlines];
-    if (isPush && isIdle && picture.waitingFrom !== undefined) dues.push(picture.waitingFrom);
-    const due = Math.max(Math.min(...dues), this.platform.agenda.now);
-    if (due === Number.POSITIVE_INFINITY) return;
-    const { alarmAt } = object.storage;
-    if (alarmAt !== undefined && alarmAt <= due + limits.lookAgainMs) return;
-    throw new Error(`${entry.name}/${partition}: due at ${due}, and the alarm is set for ${alarmAt}`);
-  }
-
-  private confirmed(object: SimulatedObject): void {
-    if (object.kind === "topic") {
-      this.readLog(object);
-      this.checkToldOrArmed(object);
-    }
-    const watched = this.watched.find((each) => each.object === object);
-    for (const seen of watched?.unconfirmed.splice(0) ?? []) {
-      try {
-        watched?.witness.observe(seen);
-      } catch (fault) {
-        throw new Error(
-          `${watched && this.nameOf(watched)}: ${fault instanceof Error ? fault.message : fault}`,
-        );
-      }
-    }
-  }
-
-  private readLog(object: SimulatedObject): void {
-    const partition = Number(object.id.split(":")[1]);
-    const topic = object.live?.instance as unknown as { memory: { loaded?: { log: TopicLog } } } | undefined;
-    const loaded = topic?.memory.loaded;
-    const seen = this.log.log(partition).length;
-    if (loaded && loaded.log.head > seen) {
-      this.log.logged(partition, read(loaded.log.stored, seen, Number.POSITIVE_INFINITY).runs);
-    }
-    for (const { method, args, answer } of object.deeds.splice(0)) {
-      const appended = answer as Result<readonly BatchAnswer[]>;
-      if (method === "append" && appended.ok) this.log.appended(args[0] as AppendCall, appended.value);
-    }
-  }
-
-  /** A push subscription that has not heard of the newest messages will be told: the topic's alarm is armed. */
-  private checkToldOrArmed({ id, storage, alarmLost }: SimulatedObject): void {
-    if (storage.alarmAt !== undefined || alarmLost) return;
-    const partition = Number(id.split(":")[1]);
-    const head = this.log.log(partition).length;
-    for (const watched of this.watched) {
-      const { object, picture } = watched;
-      if (watched.partition !== partition || picture?.settings.type !== "push" || picture.paused) continue;
-      const reach = reachOf(object, picture.backlog);
-      if (reach < head)
-        throw new Error(`${this.nameOf(watched)} knows ${reach} of ${head}, and no alarm is set`);
-    }
-  }
-
-  private undone(object: SimulatedObject): void {
-    object.deeds.splice(0);
-    const watched = this.watched.find((each) => each.object === object);
-    watched?.unconfirmed.splice(0);
-    if (watched) watched.pictured = -1;
-  }
-
-  /** Under effectively-once nothing is sent that the ledger has as completed. */
-  private checkMaySend({ subscription, namespace, ids }: Request): void {
-    const entry = this.watched.find((each) => each.entry.name === subscription)?.entry;
-    if (entry?.settings.guarantee !== "effectively-once") return;
-    for (const id of ids) {
-      const place = this.log.placeOf(id);
-      const [row] = this.platform.ledger.peek<{ state: string; lease_until: number }>(
-        "SELECT state, lease_until FROM processed_messages WHERE namespace = ?1 AND message_id = ?2",
-        namespace,
-        `${place?.offset}:${id}`,
-      );
-      if (row?.state !== "claimed") throw new Error(`${id} was sent while its claim is ${row?.state}`);
-      if (row.lease_until <= this.platform.agenda.now)
-        throw new Error(`${id} was sent after its claim ended`);
-    }
-  }
-
-  nameOf({ entry, partition }: Watched): string {
-    return `${entry.name}/${partition}`;
   }
 }

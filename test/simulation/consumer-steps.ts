@@ -1,0 +1,84 @@
+// What pull consumers do: they pull, ack, give back and extend, sometimes late, twice, or not at all.
+
+import type { Result } from "../../src/errors";
+import type { LeaseAnswer, LeaseRef } from "../../src/subscription-calls";
+import type { Clients } from "./clients";
+import type { Watched } from "./lives";
+
+/** Leases that consumers still remember: perhaps long ended, perhaps settled already. */
+const REMEMBERED_LEASES = 8;
+
+type Held = Readonly<{ watched: Watched; leaseId: string; offsets: readonly number[] }>;
+
+export class ConsumerSteps {
+  private readonly leases: Held[] = [];
+
+  constructor(private readonly clients: Clients) {}
+
+  pull(max = this.clients.chance.between(1, 8)): void {
+    const { chance } = this.clients;
+    const watched = this.clients.some("pull");
+    if (!watched) return;
+    const leaseId = this.clients.fresh("l");
+    const call = { leaseId, max, maxBytes: 1_000_000, waitMs: chance.pick([0, 0, 3_000]) };
+    const ask = (again: boolean) =>
+      this.clients.call(watched.object.remote, "pull", [call], {
+        answered: (answer) => {
+          const lease = answer as Result<LeaseAnswer>;
+          if (!lease.ok || lease.value.deliveries.length === 0) return;
+          if (again) ask(false);
+          else this.hold(watched, lease.value);
+        },
+        failed: () => {
+          // The answer was lost: a consumer that knows its lease id asks for the same lease.
+          if (chance.happens(0.5)) ask(false);
+        },
+      });
+    ask(chance.happens(0.2));
+  }
+
+  private hold(watched: Watched, { leaseId, deliveries }: LeaseAnswer): void {
+    this.leases.unshift({ watched, leaseId, offsets: deliveries.map(({ offset }) => offset) });
+    this.leases.splice(REMEMBERED_LEASES);
+  }
+
+  ack(): void {
+    const held = this.someLease();
+    if (!held) return;
+    const { refs, watched } = held;
+    this.clients.call(watched.object.remote, "ack", [{ refs }]);
+    if (this.clients.chance.happens(0.2)) this.clients.call(watched.object.remote, "ack", [{ refs }]);
+  }
+
+  nack(): void {
+    const held = this.someLease();
+    if (!held) return;
+    const { chance } = this.clients;
+    const delay = chance.happens(0.3) ? { delayMs: chance.below(5_000) } : {};
+    const deadLetter = chance.happens(0.2);
+    this.clients.call(held.watched.object.remote, "nack", [{ refs: held.refs, deadLetter, ...delay }]);
+  }
+
+  extend(): void {
+    const held = this.someLease();
+    if (!held) return;
+    this.clients.call(held.watched.object.remote, "extend", [{ refs: held.refs, ackDeadlineMs: 20_000 }]);
+  }
+
+  /** Acks everything that is still held. */
+  ackAll(): void {
+    for (const { watched, leaseId, offsets } of this.leases.splice(0)) {
+      const refs = offsets.map((offset) => ({ offset, leaseId }));
+      this.clients.call(watched.object.remote, "ack", [{ refs }]);
+    }
+  }
+
+  private someLease(): { watched: Watched; refs: LeaseRef[] } | undefined {
+    const { chance } = this.clients;
+    const held = this.leases[chance.below(Math.max(1, this.leases.length))];
+    if (!held) return undefined;
+    const from = chance.happens(0.6) ? 0 : chance.below(held.offsets.length);
+    const offsets = held.offsets.slice(from, from + chance.between(1, 8));
+    return { watched: held.watched, refs: offsets.map((offset) => ({ offset, leaseId: held.leaseId })) };
+  }
+}
