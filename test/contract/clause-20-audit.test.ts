@@ -93,3 +93,18 @@ test("clause 20: an audit can begin in the middle, of one partition, and says th
     "partition",
   ]);
 });
+
+test("clause 20: what a filter left out is a term of the law, and the audit finds each by judging it again", async () => {
+  const topic = await broker.topic({ partitions: 2 });
+  const subscription = await topic.subscribe({ filter: { body: { n: [{ numeric: ["<", 10] }] } } });
+  await topic.publish(...Array.from({ length: 40 }, (_, n) => ({ id: `n-${n}`, data: { n } })));
+  await subscription.ack(await subscription.pullAll(10));
+  expect(await subscription.pull()).toEqual([]);
+  const stats = await subscription.stats();
+  expect(stats.reduce((sum, { filtered }) => sum + filtered, 0)).toBe(30);
+  for (const { nextOffset, startOffset, settled, filtered } of stats) {
+    expect(settled + filtered).toBe(nextOffset - startOffset);
+  }
+  const audited = await audit(subscription.path);
+  expect([audited.holds, total(audited, "filtered"), total(audited, "settled")]).toEqual([true, 30, 10]);
+});

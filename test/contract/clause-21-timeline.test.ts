@@ -189,3 +189,24 @@ test("clause 21: what nobody knows is not found, and says how it may still come"
   const { body } = await broker.send("GET", `${topic.path}/messages/never`);
   expect(body.detail).toContain("202");
 });
+
+test("clause 21: what was filtered out says so, with the version that left it out, also after the filter changed", async () => {
+  const topic = await broker.topic();
+  const at = `${topic.path}/subscriptions/choosy`;
+  const put = (subject: string) =>
+    broker.call("PUT", at, { json: { startAt: "earliest", filter: { subject: [subject] } } });
+  await put("a");
+  await topic.publish({ id: "b1", subject: "b", data: "x" }, { id: "a1", subject: "a", data: "x" });
+  const subscription = broker.subscriptionAt(at);
+  await subscription.ack(await subscription.pullAll(1));
+  await put("b");
+  await topic.publish({ id: "a2", subject: "a", data: "x" }, { id: "b2", subject: "b", data: "x" });
+  await subscription.pullAll(1);
+  const states = await Promise.all(["b1", "a1", "a2", "b2"].map((id) => whereIn(topic, id)));
+  expect(states).toMatchObject([
+    { state: "filtered", version: 1, why: expect.stringContaining("Filtered out") },
+    { state: "settled" },
+    { state: "filtered", version: 2 },
+    { state: "leased" },
+  ]);
+});

@@ -97,6 +97,17 @@ describe("a message costs no more than its ceiling, removal by retention include
     return everySecond(scene, () => scene.untilDelivered(BATCH, () => scene.publishStored(BATCH, keys)));
   });
 
+  // What a filter leaves out costs what it costs to publish, and a state row for each thousand.
+  path("filtered-push-100", { rowsWritten: 0.03, objectRequests: 0.025 }, async () => {
+    const scene = await Scene.create(counter, { ...push, filter: { subject: ["never"] } });
+    return everySecond(scene, () => scene.untilNotified(() => scene.publishAccepted(BATCH)));
+  });
+
+  path("filtered-trickle", { rowsWritten: 4.1, objectRequests: 5 }, async () => {
+    const scene = await Scene.create(counter, { ...push, filter: { subject: ["never"] } });
+    return trickle(scene, 0, () => scene.untilNotified(() => scene.publishStored(1)));
+  });
+
   path("fanout-1000", {}, async () => {
     await fanout(1);
     const one = { ...counter.read(), calls: new Map(counter.breakdown()) };

@@ -33,6 +33,7 @@ export type Problem = Readonly<{
 export type NewMessage = Readonly<{
   id?: string;
   orderingKey?: string;
+  subject?: string;
   data?: unknown;
   dataBase64?: string;
   contentType?: string;
