@@ -7,6 +7,11 @@ export type AttemptNote = Readonly<{
   status?: number;
   error?: string;
   latencyMs?: number;
+  /**
+   * The deadline ended it, and this many were leased together then. Of more than one nobody knows which of them
+   * stopped the consumer: it did not count.
+   */
+  together?: number;
 }>;
 
 export type DeadLetterReason = "attempts-spent" | "rejected" | "expired" | "undeliverable";

@@ -25,6 +25,18 @@ const reasons = ["attempts-spent", "rejected", "expired", "undeliverable"] as co
 /** As many as a place can name. */
 export const HIGHEST_EPOCH = 999_999_999;
 
+/** One ended attempt. */
+export const attempt = z.object({
+  at: instant,
+  status: z.int().optional(),
+  error: z.string().optional(),
+  latencyMs: z.number().optional(),
+  together: z.int().optional().meta({
+    description:
+      "The ack deadline ended it, and this many were leased together then. Of more than one nobody knows which stopped the consumer: it did not count.",
+  }),
+});
+
 // ── what chooses ─────────────────────────────────────────────────────────────────────────────────────
 
 const reason = z.enum(reasons).optional();
@@ -157,14 +169,7 @@ export const deadLetter = z
     detail: z.string().optional(),
     attempts: z.int(),
     redrives: z.int().meta({ description: "How often it was sent round again." }),
-    history: z.array(
-      z.object({
-        at: instant,
-        status: z.int().optional(),
-        error: z.string().optional(),
-        latencyMs: z.number().optional(),
-      }),
-    ),
+    history: z.array(attempt),
     message: z
       .object(messageFields)
       .omit({ partition: true, offset: true })

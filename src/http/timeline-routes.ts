@@ -8,6 +8,7 @@ import { messageJson } from "../message-json";
 import { unpackRecords } from "../record-batch";
 import type { Whereabouts } from "../timeline-calls";
 import type { Broker } from "./broker";
+import { attempt } from "./dead-letter-schemas";
 import type { PathParams, TopicPlace } from "./place-routes";
 import { problemOf } from "./problem";
 import type { FoundAt } from "./publish";
@@ -41,13 +42,6 @@ const query = page.extend({
   body: z.enum(["true", "false"]).default("true").meta({ description: "Whether to show the message." }),
 });
 type Query = z.output<typeof query>;
-
-const attempt = z.object({
-  at: instant,
-  status: z.int().optional(),
-  error: z.string().optional(),
-  latencyMs: z.number().optional(),
-});
 
 const STATES = [
   "unread",

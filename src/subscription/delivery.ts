@@ -82,6 +82,29 @@ export function release(
   return { ...ended, state: "waiting", availableAt, lastLeaseId: leased.leaseId };
 }
 
+/**
+ * Ends a lease of several whose holder fell silent. Which of them silenced it nobody knows: it counts as an attempt of
+ * none, and is noted with each.
+ */
+export function suspect(leased: Leased, note: AttemptNote, availableAt: number): Waiting {
+  const history = noteAttempt(leased.history, note);
+  return {
+    ...common({ ...leased, history }),
+    state: "waiting",
+    availableAt,
+    lastLeaseId: leased.leaseId,
+  };
+}
+
+/**
+ * How many may be leased together with this one among them: half of those with which its holder fell silent. So one that
+ * silences every consumer stands alone before it has cost any other an attempt.
+ */
+export function mostTogether({ history }: Pick<Common, "history">): number {
+  const together = history.at(-1)?.together;
+  return together === undefined ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(together / 2));
+}
+
 /** Gives a delivery back that was not attempted: no attempt is counted. */
 export function giveBack(leased: Leased, availableAt: number): Waiting {
   return { ...common(leased), state: "waiting", availableAt, lastLeaseId: leased.leaseId };

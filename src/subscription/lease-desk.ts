@@ -9,9 +9,10 @@ import type { LeaseAnswer } from "../subscription-calls";
 import type { Backlog } from "./backlog";
 import { loseFollower } from "./expiry";
 import { passFiltered } from "./filtering";
-import { cutLease, findMissing } from "./leasing";
+import { cutLease } from "./leasing";
 import type { LogReader } from "./log-reader";
 import type { ParentDesk } from "./parent-desk";
+import { findMissing } from "./readiness";
 import type { RecordBuffer } from "./record-buffer";
 import { leasedBy, settleAtOnce } from "./settling";
 

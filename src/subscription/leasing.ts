@@ -1,10 +1,10 @@
 // Cutting a lease: which deliveries are handed out next. First what waits and is due, oldest due first, lanes
 // among it; then the log from the next offset on. Synchronous and pure, so two leases never take the same
-// offset. What is due but not in memory is found first, for the caller to read.
+// offset. What is due but not in memory is found first, for the caller to read (readiness.ts).
 
 import { limits } from "../limits";
 import type { Backlog, Ready } from "./backlog";
-import { firstLease, type Leased, lease } from "./delivery";
+import { firstLease, type Leased, lease, mostTogether, type Waiting } from "./delivery";
 import { hasFollowers, isLeftOut, leaveOut, leaveOutFollower } from "./filtering";
 import type { Lane } from "./lane";
 import type { BufferedRecord, RecordBuffer } from "./record-buffer";
@@ -24,69 +24,12 @@ export type CutResult = Readonly<{
   records: readonly Uint8Array[];
 }>;
 
-/** What must be read before it can be leased: records, and where the followers of free lanes lie. */
-export type Missing = Readonly<{
-  offsets: readonly number[];
-  lanes: readonly { key: string; from: number }[];
-}>;
-
-/** Finds what the next `max` deliveries that are due lack in memory; undefined when they lack nothing. */
-export function findMissing(
-  backlog: Backlog,
-  buffer: RecordBuffer,
-  { now, max }: { now: number; max: number },
-): Missing | undefined {
-  const due: Ready[] = [];
-  const offsets: number[] = [];
-  const lanes: { key: string; from: number }[] = [];
-  for (let seen = 0; seen < max; ) {
-    const next = backlog.ready.peek();
-    if (!next || next.at > now) break;
-    backlog.ready.pop();
-    if (isStale(backlog, next, now)) continue;
-    due.push(next);
-    const lane = next.key === undefined ? undefined : backlog.lanes.get(next.key);
-    const run = lane ? [...lane.waiting, ...lane.known].slice(0, max - seen) : [next.offset];
-    if (lane && lane.followers > 0 && lane.known.length === 0)
-      lanes.push({ key: lane.key, from: lane.followersFrom });
-    offsets.push(...run.filter((offset) => !buffer.get(offset)));
-    seen += Math.max(1, run.length);
-  }
-  for (const entry of due) backlog.ready.push(entry);
-  return offsets.length + lanes.length > 0 ? { offsets, lanes } : undefined;
-}
-
 /** Cuts one lease of up to `max` deliveries and `maxBytes`, at least one whatever its size. */
 export function cutLease(backlog: Backlog, buffer: RecordBuffer, cut: Cut): CutResult {
   const cutting = new Cutting(backlog, buffer, cut);
   cutting.takeWaiting();
   cutting.takeFromLog();
   return cutting.finish();
-}
-
-/** Whether a cut at `now` would lease something, or find something to read first. */
-export function canLease(backlog: Backlog, buffer: RecordBuffer, now: number): boolean {
-  for (let next = backlog.ready.peek(); next && next.at <= now; next = backlog.ready.peek()) {
-    if (!isStale(backlog, next, now)) return true;
-    backlog.ready.pop();
-  }
-  for (let offset = backlog.counters.nextOffset; offset < buffer.end; offset++) {
-    const held = buffer.get(offset);
-    if (held && (isLeftOut(backlog, offset, held) || isExpired(held, now))) continue;
-    const key = held?.orderingKey;
-    if (key === undefined || !backlog.mustFollow(key)) return !backlog.isStalled;
-  }
-  return false;
-}
-
-/** The ready queue is not tidied when a delivery moves on: an entry may stand for what is no longer so. */
-function isStale(backlog: Backlog, { offset, key }: Ready, now: number): boolean {
-  const lane = key === undefined ? undefined : backlog.lanes.get(key);
-  if (key !== undefined && (!lane || backlog.isHeld(lane))) return true;
-  const head = lane ? lane.waiting[0] : offset;
-  if (head === undefined) return lane?.followers === 0;
-  const delivery = backlog.deliveries.get(head);
-  return delivery?.state !== "waiting" || delivery.availableAt > now;
 }
 
 /** `passed`: it left without being handed out. */
@@ -101,12 +44,15 @@ class Cutting {
   private readonly putBack: Ready[] = [];
   private bytes = 0;
   private full = false;
+  /** How many this lease may hold, with those in it that are suspected of having silenced a consumer. */
+  private most: number;
 
   constructor(
     private readonly backlog: Backlog,
     private readonly buffer: RecordBuffer,
     private readonly cut: Cut,
   ) {
+    this.most = cut.max;
     this.full = cut.max <= 0;
     backlog.sieve.renew();
   }
@@ -131,7 +77,7 @@ class Cutting {
       expireWaiting(this.backlog, delivery, this.cut.now);
       return "passed";
     }
-    if (!held || !this.fits(held.record)) return "missing";
+    if (!held || !this.mayJoin(delivery) || !this.fits(held.record)) return "missing";
     this.take(lease(delivery, this.cut.leaseId), held);
     return "taken";
   }
@@ -247,6 +193,13 @@ class Cutting {
     this.backlog.counters.nextOffset = nextOffset;
   }
 
+  /** One that is suspected joins no greater company than it may; the next lease begins with it. */
+  private mayJoin(delivery: Waiting): boolean {
+    if (this.leased.length < mostTogether(delivery)) return true;
+    this.full = true;
+    return false;
+  }
+
   private fits(record: Uint8Array): boolean {
     if (this.leased.length === 0 || this.bytes + record.byteLength <= this.cut.maxBytes) return true;
     this.full = true;
@@ -258,7 +211,8 @@ class Cutting {
     this.leased.push(delivery);
     this.records.push(record);
     this.bytes += record.byteLength;
-    this.full = this.leased.length >= this.cut.max || this.bytes >= this.cut.maxBytes;
+    this.most = Math.min(this.most, mostTogether(delivery));
+    this.full = this.leased.length >= this.most || this.bytes >= this.cut.maxBytes;
     // Leased at once: what is cut next must see it.
     this.backlog.put(delivery);
     if (delivery.orderingKey !== undefined) this.ownLanes.add(delivery.orderingKey);

@@ -7,7 +7,7 @@ import { deliveryTerms } from "../record-batch";
 import type { LogPlace, TopicCalls } from "../topic-calls";
 import type { Backlog } from "./backlog";
 import { learnFollowers, skipUnread } from "./expiry";
-import type { Missing } from "./leasing";
+import type { Missing } from "./readiness";
 import type { RecordBuffer } from "./record-buffer";
 
 /** A message of the log, packed, and its ordering key if it has one. */

@@ -7,10 +7,10 @@ import type { SubscriptionSettings } from "../settings";
 import type { LeaseAnswer, LeaseCall } from "../subscription-calls";
 import type { Backlog } from "./backlog";
 import type { LeaseDesk } from "./lease-desk";
-import { canLease } from "./leasing";
 import type { LogReader } from "./log-reader";
 import type { LongPoll } from "./long-poll";
 import type { ParentDesk } from "./parent-desk";
+import { canLease } from "./readiness";
 import type { RecordBuffer } from "./record-buffer";
 import { stillThere } from "./stale-state";
 

@@ -6,7 +6,8 @@ import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import type { LeaseRef, NackCall, ReportCall, SettleStatus } from "../subscription-calls";
 import type { Backlog } from "./backlog";
-import { ack, expireLeases, extend, type Moment, nack, report } from "./settling";
+import { expireLeases } from "./overdue";
+import { ack, extend, type Moment, nack, report } from "./settling";
 
 export type SettleParts = Readonly<{
   backlog: Backlog;

@@ -1,11 +1,10 @@
-// How leases end: by ack, by nack, by a dispatcher's report, or because the deadline passes. Every settle is
+// How leases end by whoever holds them: by ack, by nack, by a dispatcher's report. Every settle is
 // fenced by its lease: only the newest settles. When a delivery of a lane fails, those after it in its lease
 // go back with it, un-attempted, so that the lane stays in order.
 
 import type { SubscriptionSettings } from "../settings";
 import {
   type DispatchOutcome,
-  isReceiverLease,
   type LeaseRef,
   type NackCall,
   type ReportCall,
@@ -142,28 +141,6 @@ function handOver(
   backlog.leases.join(leaseId, deadlineAt, handed);
 }
 
-/** Ends the leases whose deadline has passed, up to `max` deliveries: each is an attempt that failed. */
-export function expireLeases(
-  backlog: Backlog,
-  settings: SubscriptionSettings,
-  moment: Moment,
-  max: number,
-): number {
-  let expired = 0;
-  for (const lease of [...backlog.leases].filter(({ deadlineAt }) => deadlineAt <= moment.now)) {
-    const error = isReceiverLease(lease.id)
-      ? "its receiver answered 202 and did not complete it in time"
-      : "the ack deadline passed";
-    for (const offset of [...lease.offsets].sort((a, b) => a - b)) {
-      const delivery = backlog.deliveries.get(offset);
-      if (delivery?.state !== "leased" || expired >= max) continue;
-      fail(backlog, delivery, { note: { at: moment.now, error } }, settings, moment);
-      expired += 1;
-    }
-  }
-  return expired;
-}
-
 /** The deliveries that a lease still holds, in order. */
 export function leasedBy(backlog: Backlog, leaseId: string): Leased[] {
   return [...backlog.leases]
@@ -187,7 +164,8 @@ function settle(backlog: Backlog, { offset, state, attempts }: Delivery, { how, 
   backlog.end(how, offset, { attempts: state === "leased" ? attempts + 1 : Math.max(attempts, 1), ...more });
 }
 
-function fail(
+/** An attempt of a delivery has failed: it waits for the next, or dies. */
+export function fail(
   backlog: Backlog,
   delivery: Leased,
   failure: Failure,
@@ -205,7 +183,7 @@ function fail(
 }
 
 /** Gives back, un-attempted, what stands after `delivery` in its lane and its lease. */
-function giveBackAfter(backlog: Backlog, delivery: Leased, now: number): void {
+export function giveBackAfter(backlog: Backlog, delivery: Leased, now: number): void {
   if (delivery.orderingKey === undefined) return;
   for (const later of leasedBy(backlog, delivery.leaseId)) {
     if (later.orderingKey !== delivery.orderingKey || later.offset <= delivery.offset) continue;

@@ -2,7 +2,16 @@
 
 import { expect, test } from "vitest";
 import { codeOf } from "../support/contract-client";
-import { EAGER, idOf, named, PAST_SHORT_MS, PATIENT, pushScene } from "../support/contract-scenes";
+import {
+  EAGER,
+  idOf,
+  ids,
+  named,
+  PAST_SHORT_MS,
+  PATIENT,
+  pushScene,
+  SHORT_MS,
+} from "../support/contract-scenes";
 import { brokerUnderTest } from "../support/contract-target";
 
 const broker = await brokerUnderTest();
@@ -23,6 +32,30 @@ test("clause 10: what is given back with a delay comes when it is over, and not 
   await queue.nack(await queue.pullAll(1), { delayMs: PAST_SHORT_MS });
   expect(await queue.pull()).toEqual([]);
   expect(await queue.pullAll(1)).toMatchObject([{ id: "m", attempt: 2 }]);
+});
+
+test("clause 10: a consumer that falls silent with several costs none an attempt, and each comes in smaller company", async () => {
+  const queue = await broker.queue({ maxAttempts: 1, ...EAGER });
+  await queue.publish(...named("a", "b", "poison", "d"));
+  const silent = { max: 4, ackDeadlineMs: SHORT_MS };
+  expect(await queue.pullAll(4, silent)).toHaveLength(4);
+  const first = await queue.pull({ ...silent, waitMs: PAST_SHORT_MS });
+  expect(first).toMatchObject([
+    { id: "a", attempt: 1 },
+    { id: "b", attempt: 1 },
+  ]);
+  expect(await queue.ack(first)).toEqual(["acked", "acked"]);
+  // This consumer dies too. Then one is alone with it, dies, and only that one was ever charged.
+  expect(ids(await queue.pull(silent))).toEqual(["poison", "d"]);
+  expect(ids(await queue.pull({ ...silent, waitMs: PAST_SHORT_MS }))).toEqual(["poison"]);
+  const last = await queue.pull({ max: 4 });
+  expect(last).toMatchObject([{ id: "d", attempt: 1 }]);
+  expect(await queue.ack(last)).toEqual(["acked"]);
+  expect(await queue.pull({ waitMs: PAST_SHORT_MS })).toEqual([]);
+  const letters = await queue.deadLetters();
+  expect(letters).toMatchObject([{ message: { id: "poison" }, reason: "attempts-spent", attempts: 1 }]);
+  const { history } = letters[0] as unknown as { history: { together: number }[] };
+  expect(history.map(({ together }) => together)).toEqual([4, 2, 1]);
 });
 
 test("clause 10: what is not handed out counts no attempt", async () => {
