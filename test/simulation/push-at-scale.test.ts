@@ -53,7 +53,7 @@ async function newWorld() {
   };
   const deliver = (call: DispatchCall) =>
     dispatch(call, {
-      ...{ runtime, fetch, local: false, ledger: {} as unknown as LedgerStore },
+      ...{ runtime, fetch, local: false, secretsKeys: [], ledger: {} as unknown as LedgerStore },
       timeout: () => new AbortController().signal,
       // Nothing here takes time: no report is made before the last.
       sleep: () => new Promise(() => {}),
