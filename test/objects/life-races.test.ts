@@ -105,7 +105,7 @@ describe("a subscription that is created among publishes", () => {
   test("between an append and its notify is not told of what lies before its start, and of all that comes after", async () => {
     const topic = await newTopic();
     const early = await newSubscription(topic, {}, { at: "latest" });
-    await replace(topic.topic, "loaded.notifier.subscriptions", (held) => ({
+    await replace(topic.topic, "memory.loaded.notifier.subscriptions", (held) => ({
       getByName: (name: string) => ({
         notify: (call: { head: number }) => {
           held.calls.push({ name, head: call.head });
@@ -265,7 +265,7 @@ describe("a subscription that is deleted", () => {
   test("while its topic tells it is told no more, and nothing waits for it", async () => {
     const topic = await newTopic();
     const { generation } = await newSubscription(topic);
-    await replace(topic.topic, "loaded.notifier.subscriptions", (held) => ({
+    await replace(topic.topic, "memory.loaded.notifier.subscriptions", (held) => ({
       getByName: () => ({
         notify: (call: unknown) => {
           held.calls.push(call);
