@@ -2,6 +2,7 @@
 import { rm } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
+import { readText } from "../support/source-tree";
 import { AREA_MUTANTS } from "./area-mutants";
 import { applyEdit, bundleWorker, migrationsDir } from "./bundle";
 import { MUTANTS, type Mutant } from "./mutants";
@@ -41,6 +42,11 @@ describe("the simulation finds", { concurrent: true }, () => {
       expect(found, `no promise was broken in ${SEEDS} seeds`).toBeDefined();
     });
   }
+});
+
+test("every mutant's snippets are in the source exactly once", () => {
+  for (const edit of [...MUTANTS, ...AREA_MUTANTS].flatMap(({ edits }) => edits))
+    expect(() => applyEdit(readText(edit.file), edit)).not.toThrow();
 });
 
 test("a mutant whose snippet is gone is an error", () => {

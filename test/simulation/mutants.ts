@@ -37,8 +37,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "src/push/sending.ts",
-        find: `  const answer = await sendWebhook(deps, endpoint, parcel, claims?.claimsOf(parcel));`,
-        put: `  void sendWebhook(deps, endpoint, parcel);
+        find: `  const answer = await sendAuthorized(deps, endpoint, endpoint.tokens, parcel, claims?.claimsOf(parcel));`,
+        put: `  void sendAuthorized(deps, endpoint, endpoint.tokens, parcel);
   const answer = { delivered: true, status: 200, at: 0, latencyMs: 0, failures: new Map<string, string>() } as const;`,
       },
     ],
