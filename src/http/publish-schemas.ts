@@ -22,7 +22,10 @@ export const publishHeaders = z.object({
   "Pennypost-Ordering-Key": z.string().max(limits.orderingKeyBytes).optional().meta({
     description: "Messages with one key are delivered one at a time and in order.",
   }),
-  "Pennypost-Subject": z.string().max(limits.subjectBytes).optional(),
+  "Pennypost-Subject": z.string().max(limits.subjectBytes).optional().meta({
+    description: "Words between dots that subscriptions may filter on.",
+    example: "orders.eu.created",
+  }),
   "Pennypost-Delay-Ms": whole(0, limits.maxDelayMs).optional().meta({
     description: "Deliver it this much later. Until then it can be cancelled or moved by its id.",
   }),
