@@ -134,6 +134,9 @@ const LIVES: Area = [
     "      this.store.bury();\n",
     "",
   ),
+];
+
+const SETTINGS: Area = [
   one(
     "older settings replace newer ones",
     "subscription/subscription-object.ts",
@@ -154,6 +157,8 @@ export const AREA_MUTANTS: readonly Mutant[] = [
   ...of(["handOver"], HAND_OVER),
   ...of(["relays"], PRODUCERS),
   ...of(["raise", "relays"], RAISES),
-  ...of(["moves"], LETTERS),
-  ...of(["rebirth", "settings"], LIVES),
+  // A message that has expired is not moved.
+  ...of(["moves", "ttl"], LETTERS),
+  ...of(["rebirth"], LIVES),
+  ...of(["settings"], SETTINGS),
 ];

@@ -14,6 +14,9 @@ export class DelayWitness {
   /** When each of those that wait is due. */
   private readonly waiting = new Map<string, Readonly<{ deliverAt: number; partition: number }>>();
 
+  /** The one that was released last: too late to cancel or move. */
+  private last: Readonly<{ id: string; partition: number }> | undefined;
+
   constructor(private readonly counts: Counts) {}
 
   get size(): number {
@@ -26,9 +29,10 @@ export class DelayWitness {
     return dues.length === 0 ? undefined : Math.min(...dues.map(({ deliverAt }) => deliverAt));
   }
 
-  /** Those that wait, and where: for steps to cancel and move. */
+  /** Those that wait, and one that does no more, and where: for steps to cancel and move. */
   get open(): readonly Readonly<{ id: string; partition: number }>[] {
-    return [...this.waiting].map(([id, { partition }]) => ({ id, partition }));
+    const waiting = [...this.waiting].map(([id, { partition }]) => ({ id, partition }));
+    return this.last ? [...waiting, this.last] : waiting;
   }
 
   appended({ scheduled = [], partition }: RecordBatch, { exceptions }: BatchAnswer): void {
@@ -71,6 +75,7 @@ export class DelayWitness {
     if (storedAt < held.deliverAt)
       throw new Error(`${id} came at ${storedAt}, and was due at ${held.deliverAt}`);
     this.waiting.delete(id);
+    this.last = { id, partition: held.partition };
     this.counts.released += 1;
   }
 }

@@ -37,9 +37,11 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "src/push/sending.ts",
-        find: `  const answer = await sendAuthorized(deps, endpoint, endpoint.tokens, parcel, claims?.claimsOf(parcel));`,
+        find: `  const answer = await sendAuthorized(deps, endpoint, endpoint.tokens, parcel, claims?.claimsOf(parcel));
+  if ("unsent" in answer) {`,
         put: `  void sendAuthorized(deps, endpoint, endpoint.tokens, parcel);
-  const answer = { delivered: true, status: 200, at: 0, latencyMs: 0, failures: new Map<string, string>() } as const;`,
+  const answer = { delivered: true, status: 200, at: 0, latencyMs: 0, failures: new Map<string, string>() } as Exclude<Awaited<ReturnType<typeof sendAuthorized>>, { unsent: true }>;
+  if ("unsent" in answer) {`,
       },
     ],
   },

@@ -21,7 +21,7 @@ const FEATURES = {
   relays: 0.3,
   raise: 0.3,
   moves: 0.3,
-  rebirth: 0.35,
+  rebirth: 0.4,
   settings: 0.25,
 } as const;
 export type Feature = keyof typeof FEATURES;

@@ -126,7 +126,8 @@ export class PublisherSteps {
     const isNews = now && JSON.stringify(now) !== JSON.stringify(this.rows[0]);
     if (isNews && now.state === "active") this.rows.unshift(now);
     this.rows.splice(REMEMBERED_ROWS);
-    return chance.happens(0.75) ? this.rows[0] : this.rows[chance.below(this.rows.length)];
+    const isNewest = chance.happens(world.plan.replacesTopic ? 0.4 : 0.75);
+    return isNewest ? this.rows[0] : this.rows[chance.below(this.rows.length)];
   }
 
   // ── what is delayed ────────────────────────────────────────────────────────────────────────────────

@@ -38,7 +38,7 @@ export class Receivers {
   receiver(): void {
     const { chance } = this.clients;
     const handed = this.held[chance.below(Math.max(1, this.held.length))];
-    if (handed) this.settle(chance.weighted({ complete: 4, fail: 2, extend: 2 }), handed);
+    if (handed) this.settle(chance.weighted({ complete: 4, fail: 4, extend: 2 }), handed);
   }
 
   private settle(verb: Verb, handed: HandedOver): void {

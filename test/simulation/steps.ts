@@ -14,7 +14,7 @@ import type { World } from "./world";
 const WEIGHTS = {
   ...{ publish: 8, republish: 2, pull: 8, ack: 8, nack: 3, extend: 2 },
   ...{ letters: 0.5, redrive: 1.5, purge: 1.5, pause: 0.4, resume: 1, stats: 0.5, resend: 0.3, seek: 0.7 },
-  ...{ redrivePaced: 0.6 },
+  ...{ redrivePaced: 1.2 },
 } as const;
 /** Steps that only worlds with a feature have. */
 const OF_FEATURES = {
@@ -24,9 +24,9 @@ const OF_FEATURES = {
   handOver: { receiver: 5 },
   relays: { relay: 7, killRelay: 1.5 },
   raise: { raise: 0.8 },
-  moves: { move: 3 },
-  rebirth: { remove: 1.5, create: 3 },
-  settings: { settings: 2 },
+  moves: { move: 4 },
+  rebirth: { remove: 2, create: 3 },
+  settings: { settings: 4 },
 } as const satisfies Record<Feature, Readonly<Record<string, number>>>;
 
 export class Steps {
