@@ -1,7 +1,18 @@
 // The call to the dispatcher: a leased batch, to be carried to its endpoint.
 
+import type { Pace } from "./pace";
 import type { SubscriptionSettings } from "./settings";
 import type { LeaseAnswer } from "./subscription-calls";
+
+/** How a dispatch may send. */
+export type Sending = Readonly<{
+  /** Requests at once. */
+  connections: number;
+  /** So many requests in a row that the endpoint fails end the dispatch: what is left goes back unsent. */
+  stopAfter: number;
+  /** Absent when nothing but the endpoint's answers holds it back. */
+  pace?: Pace;
+}>;
 
 export type DispatchCall = Readonly<{
   topic: string;
@@ -13,6 +24,8 @@ export type DispatchCall = Readonly<{
   replay: number;
   settings: SubscriptionSettings;
   lease: LeaseAnswer;
+  /** As fast as one dispatch can, unless it is said. */
+  sending?: Sending;
 }>;
 
 export interface DispatchCalls {

@@ -237,6 +237,34 @@ export const limits = {
   /** What a batch endpoint answers about each message: 100 ids with a reason of full length each. */
   batchAnswerBytes: 128 * KiB,
   maxRetryAfterMs: 24 * hour,
+  /** A `Retry-After` of nothing, again and again, must not become a storm. */
+  minPauseMs: 1 * second,
+  /** So many failures in a row, of so many deliveries, hold back an endpoint: not what one message alone can do. */
+  tripRequests: 10,
+  tripDeliveries: 5,
+  /** How long an endpoint is left alone before it is probed: twice as long each time, from the first to the second. */
+  minOpenMs: 5 * second,
+  maxOpenMs: 5 * minute,
+  /** How much of a backlog an endpoint that recovers is sent: so many times what it took before, or this a second. */
+  drainShare: 2,
+  minDrainPerSecond: 20,
+  /** A backlog that never ends, because more is published than it drains, is held to that no longer. */
+  maxRampMs: 1 * hour,
+  /** What an endpoint takes is smoothed over this long. */
+  throughputMs: 1 * minute,
+  healthReasonLength: 200,
+  /** Dispatches whose last word is remembered, so that a report which arrives twice counts once. */
+  dispatchesTold: 32,
+  /** A dispatch that has not reported for this long, three reports, is taken to be dead. */
+  quietDispatchMs: 15 * second,
+  /** What a paced dispatch carries is sent within this: so a change of pace is soon in force. */
+  pacedDispatchMs: 10 * second,
+  /** A rate limit above this is none: it is more than the partitions of a topic send. */
+  rateRequests: 1_000_000,
+  /** Requests at once that may be asked for: 64 partitions make no more, 24 each. */
+  maxConcurrency: 1_536,
+  /** What an operator may have a backlog drain at, in requests a second. */
+  maxDrainPerSecond: 10_000,
   urlLength: 2_048,
   endpointHeaders: 20,
   batchWaitMs: 10 * second,

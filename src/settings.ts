@@ -53,7 +53,15 @@ export type PushSettings = Signing &
     /** Above 1, a POST carries up to this many messages as JSON. */
     batchMaxMessages: number;
     batchMaxWaitMs: number;
+    /** At most so many requests in so long, evenly spaced, over all partitions together. Absent: no limit. */
+    rate?: Rate;
+    /** Requests under way at once over all partitions together, but one for each. Absent: as many as the broker makes. */
+    maxConcurrency?: number;
+    /** Requests a second that a backlog drains at after the endpoint was away. Absent: by what it took before. */
+    drainPerSecond?: number;
   }>;
+
+export type Rate = Readonly<{ requests: number; perMs: number }>;
 
 export type StartAt =
   | Readonly<{ at: "earliest" }>

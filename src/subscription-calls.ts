@@ -11,6 +11,8 @@ import type {
   RedriveAnswer,
   RedriveCall,
 } from "./dead-letter-calls";
+import type { EndpointSigns } from "./endpoint-signs";
+import type { EndpointView } from "./endpoint-view";
 import type { Result } from "./errors";
 import type { SubscriptionSettings } from "./settings";
 import type { Audit, Trace, TraceCall } from "./timeline-calls";
@@ -30,6 +32,8 @@ export type SubscriptionProvision = Readonly<{
   version: number;
   /** The partition that its keys were in before a raise made this one. */
   parent?: number;
+  /** How many share what is set for all together; 1 unless it is said. */
+  partitions?: number;
 }>;
 
 /** Ordering keys of which something is not settled; `all` while they are not known, or too many. */
@@ -109,7 +113,12 @@ export type ReportCall = Readonly<{
   done: boolean;
   /** The endpoint answered 410: stop sending. */
   endpointGone?: boolean;
+  /** What the dispatch's answers so far tell about its endpoint. */
+  signs?: EndpointSigns;
 }>;
+
+/** `stop`: why the dispatch is to send nothing more. */
+export type ReportAnswer = Readonly<{ stop: string }> | null;
 
 /** Where a partition of a subscription is moved to. */
 export type SeekPoint = Readonly<
@@ -184,6 +193,8 @@ export type SubscriptionStats = Readonly<{
   blockedLanes: number;
   unread: number;
   paused: boolean;
+  /** Of a push subscription. */
+  endpoint?: EndpointView;
   /** Set when too much waits and reading has stopped. */
   stalled: boolean;
   /** Where retention overtook, oldest first. */
@@ -194,7 +205,11 @@ export type SubscriptionStats = Readonly<{
 
 export interface SubscriptionCalls {
   provision(call: SubscriptionProvision): Promise<Result<null>>;
-  configure(call: { settings: SubscriptionSettings; version: number }): Promise<Result<null>>;
+  configure(call: {
+    settings: SubscriptionSettings;
+    version: number;
+    partitions?: number;
+  }): Promise<Result<null>>;
   remove(): Promise<Result<null>>;
   /** Answers how far the subscription now knows the log to reach. */
   notify(call: NotifyCall): Promise<Result<{ informedTo: number }>>;
@@ -207,7 +222,9 @@ export interface SubscriptionCalls {
     refs: readonly LeaseRef[];
     ackDeadlineMs: number;
   }): Promise<Result<readonly SettleStatus[]>>;
-  report(call: ReportCall): Promise<Result<null>>;
+  report(call: ReportCall): Promise<Result<ReportAnswer>>;
+  /** The operator says that the endpoint is well: it is probed at once. */
+  probe(): Promise<Result<null>>;
   /**
    * Everything below `before` is past its retention: the unread is counted, what waits dies with its message, leases
    * are let end.

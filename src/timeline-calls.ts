@@ -2,6 +2,7 @@
 // `audit` of a subscription's object take and answer.
 
 import type { AttemptNote, DeadLetterReason } from "./attempt";
+import type { EndpointView } from "./endpoint-view";
 
 /** How a delivery left for good, and the term of the conservation law that counts it. */
 export const TERM_OF = {
@@ -69,6 +70,8 @@ export type Trace = Readonly<{
   where: Whereabouts;
   paused: boolean;
   pausedReason?: string;
+  /** Of a push subscription whose endpoint is not well. */
+  endpoint?: EndpointView;
   /** So much waits that reading has stopped. */
   stalled: boolean;
   /** As many deliveries are leased as may be at once. */

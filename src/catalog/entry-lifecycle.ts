@@ -102,6 +102,7 @@ function provisionSubscription(
       ...start.value,
       settings,
       version,
+      partitions: entry.partitions,
     });
   });
 }
@@ -126,7 +127,9 @@ export async function configure(catalog: Catalog, entry: Entry): Promise<Refused
   const refused = await eachPartition(catalog, { generation, partitions: objectsOf(entry) }, (partition) =>
     isTopic(entry)
       ? topicAt(catalog, generation, partition).configure({ settings: entry.settings, version })
-      : subscriptionAt(catalog, generation, partition).configure({ settings: entry.settings, version }),
+      : subscriptionAt(catalog, generation, partition).configure({
+          ...{ settings: entry.settings, version, partitions: entry.partitions },
+        }),
   );
   if (!refused) await catalog.store.entries.noteConfigured(entry);
   return refused;

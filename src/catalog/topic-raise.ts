@@ -99,12 +99,16 @@ async function raiseSubscription(catalog: Catalog, entry: SubscriptionEntry): Pr
     if (!attached.ok) return attached;
     return subscriptionAt(catalog, generation, partition).provision({
       ...{ topic, topicGeneration, subscription, generation, partition, settings, version },
+      partitions: entry.raisingTo ?? entry.partitions,
       ...attached.value,
     });
   });
   // Gone: it, or its topic, is being deleted. Which of them is found out below.
   if (refused && refused.error.code !== "gone") return refused;
-  if (!refused && (await raisesOf(catalog).endSubscription(entry))) return undefined;
+  const raised = refused ? undefined : await raisesOf(catalog).endSubscription(entry);
+  // What is set for all partitions together is shared by more of them now. One that misses that keeps its share.
+  if (raised?.settings.push) await configure(catalog, raised);
+  if (raised) return undefined;
   const now = await catalog.store.entries.refind(entry);
   if (now && now.state !== "deleting") return now.raisingTo ? refused : undefined;
   return removeObjects(catalog, entry);

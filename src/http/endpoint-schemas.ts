@@ -7,6 +7,7 @@ import { checkEndpointUrl } from "../endpoint-url";
 import type { FieldFault } from "../errors";
 import { limits } from "../limits";
 import type { PushSettings } from "../settings";
+import { paceFields, paceSettings } from "./endpoint-pace";
 import { whole } from "./schemas";
 import { HEADER_NAME } from "./topic-schemas";
 
@@ -101,6 +102,7 @@ export const endpoint = z.strictObject({
   url: z.string(),
   headers: endpointHeaders.meta({ description: "Sent with every request. Their values are never shown." }),
   timeoutMs: whole(limits.minTimeoutMs, limits.maxTimeoutMs).default(limits.defaultTimeoutMs),
+  ...paceFields,
   signatures: schemes,
   signingSecret: signingSecret
     .optional()
@@ -142,7 +144,7 @@ function urlFaults(field: string, url: string, local: boolean): readonly FieldFa
 /** What the settings hold of an endpoint; its secrets are plain until they are sealed. */
 export function endpointSettings(
   fields: EndpointFields,
-): Pick<PushSettings, "url" | "headers" | "timeoutMs" | "secrets" | "signatures" | "auth"> {
+): Omit<PushSettings, "batchMaxMessages" | "batchMaxWaitMs"> {
   const { url, headers, timeoutMs, signatures, signingSecret, auth } = fields;
   const isDefault = signatures.length === 1 && signatures[0] === "v1";
   return {
@@ -150,6 +152,7 @@ export function endpointSettings(
     secrets: signingSecret === undefined ? [] : [signingSecret],
     ...(!isDefault && { signatures: signatures.toSorted() }),
     ...(auth && { auth: authSettings(auth) }),
+    ...paceSettings(fields),
   };
 }
 

@@ -5,6 +5,7 @@ import { z } from "zod";
 import type { SubscriptionEntry } from "../catalog/catalog-entry";
 import { type EndpointAuth, keysOf, schemesOf } from "../endpoint-secrets";
 import type { PushSettings } from "../settings";
+import { paceFields, showPace } from "./endpoint-pace";
 import { oauth2Shown } from "./endpoint-schemas";
 import { instant } from "./schemas";
 
@@ -12,6 +13,7 @@ export const endpointView = z.object({
   url: z.string(),
   headerNames: z.array(z.string()),
   timeoutMs: z.int(),
+  ...paceFields,
   signatures: z.array(z.enum(["v1", "v1a"])),
   signingKeys: z
     .array(
@@ -44,6 +46,7 @@ export function showEndpoint(
     url: push.url,
     headerNames: [...new Set([...Object.keys(push.sealedHeaders ?? {}), ...Object.keys(push.headers)])],
     timeoutMs: push.timeoutMs,
+    ...showPace(push),
     signatures,
     signingKeys: keysOf(push)
       .filter(({ scheme }) => signatures.includes(scheme))

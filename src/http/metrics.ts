@@ -63,6 +63,7 @@ export function renderMetrics({ counts, topics, subscriptions, truncated, unreac
     );
     lines.push(...render(`pennypost_topic_${suffix}`, kind, help, samples));
   }
+  lines.push(...endpointLines(subscriptions));
   for (const [field, [kind, help, suffix]] of Object.entries(subscriptionMetrics)) {
     const samples = subscriptions.map(
       ({ topic, subscription, stats }): Sample => [
@@ -73,6 +74,26 @@ export function renderMetrics({ counts, topics, subscriptions, truncated, unreac
     lines.push(...render(`pennypost_subscription_${suffix}`, kind, help, samples));
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** Partitions whose endpoint is left alone, or is being probed, and those whose endpoint recovers. */
+function endpointLines(subscriptions: readonly SubscriptionSample[]): string[] {
+  const pushed = subscriptions.filter(({ stats }) => stats.some(({ endpoint }) => endpoint));
+  const count = (states: readonly string[]) =>
+    pushed.map(({ topic, subscription, stats }): Sample => {
+      const found = stats.filter(({ endpoint }) => endpoint && states.includes(endpoint.state));
+      return [{ topic, subscription }, found.length];
+    });
+  const name = "pennypost_subscription_endpoint";
+  return [
+    ...render(
+      `${name}_open`,
+      "gauge",
+      "Partitions that leave their endpoint alone.",
+      count(["open", "probing"]),
+    ),
+    ...render(`${name}_ramping`, "gauge", "Partitions whose endpoint recovers.", count(["ramping"])),
+  ];
 }
 
 function sum<Field extends string>(stats: readonly Readonly<Record<Field, number>>[], field: Field): number {

@@ -6,6 +6,7 @@ import { deleteSubscription, putSubscription, setPaused } from "../catalog/lifec
 import { ok } from "../errors";
 import type { SubscriptionStats } from "../subscription-calls";
 import { TERMS } from "../timeline-calls";
+import { healthView } from "./health-view";
 import { checkOffsets, everyPartition, subscriptionAt } from "./partition-routes";
 import {
   type SubscriptionPlace,
@@ -103,6 +104,7 @@ type Term = (typeof terms)[number];
 
 const termFields = z.object(Object.fromEntries(terms.map((term) => [term, z.int()])));
 const oldest = {
+  endpoint: healthView,
   oldestDeathAt: instant.optional().meta({ description: "When the oldest dead letter died." }),
 };
 const stats = z
@@ -139,6 +141,12 @@ export function readerRoutes({ base, tag, params, find }: SubscriptionPlace): re
         if (!found.ok) return found;
         const { topic, subscription } = found.value;
         const entry = await setPaused(broker.catalog, topic.name, subscription.name, verb === "pause");
+        // Whoever resumes has looked at the endpoint: one that was left alone is probed at once.
+        if (entry.ok && verb === "resume" && entry.value.settings.push) {
+          await everyPartition(entry.value.partitions, (at) =>
+            subscriptionAt(broker, entry.value, at).probe(),
+          );
+        }
         return entry.ok ? reply(200, showSubscription(entry.value)) : entry;
       },
     });
@@ -177,6 +185,15 @@ export function sum(partitions: readonly SubscriptionStats[]) {
     ...(Object.fromEntries(terms.map((term) => [term, of(term)])) as Record<Term, number>),
     paused: partitions.some(({ paused }) => paused),
     stalled: partitions.some(({ stalled }) => stalled),
+    ...worstEndpoint(partitions),
     ...(deaths.length > 0 && { oldestDeathAt: Math.min(...deaths) }),
   };
+}
+
+const UNWELL = ["closed", "ramping", "probing", "open"] as const;
+
+function worstEndpoint(partitions: readonly SubscriptionStats[]) {
+  const views = partitions.flatMap(({ endpoint }) => endpoint ?? []);
+  const [worst] = [...views].sort((a, b) => UNWELL.indexOf(b.state) - UNWELL.indexOf(a.state));
+  return worst ? { endpoint: worst } : {};
 }

@@ -9,6 +9,7 @@ import { unpackRecords } from "../record-batch";
 import type { Whereabouts } from "../timeline-calls";
 import type { Broker } from "./broker";
 import { attempt } from "./dead-letter-schemas";
+import { healthView } from "./health-view";
 import type { PathParams, TopicPlace } from "./place-routes";
 import { problemOf } from "./problem";
 import type { FoundAt } from "./publish";
@@ -89,6 +90,7 @@ const onItsWay = z
       .meta({ description: "filtered: of the subscription, with the filter that left it out." }),
     startOffset: z.int().optional(),
     ...{ paused: z.boolean().optional(), pausedReason: z.string().optional() },
+    endpoint: healthView,
     ...{ stalled: z.boolean().optional(), inFlightFull: z.boolean().optional() },
     error: problem.optional().meta({ description: "It could not be asked." }),
   })

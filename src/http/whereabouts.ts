@@ -1,6 +1,7 @@
 // A message's way to one subscription as people ask about it: where it is, with a sentence that says why it has not
 // arrived, or how it did.
 
+import type { EndpointView } from "../endpoint-view";
 import type { Blocker, Trace, Whereabouts } from "../timeline-calls";
 
 export type ShownTrace = Readonly<Record<string, unknown> & { state: Whereabouts["state"]; why: string }>;
@@ -62,10 +63,18 @@ function blockerText({ offset, state }: Blocker): string {
 }
 
 /** What keeps the subscription from taking anything. */
-function heldUp({ paused, pausedReason, stalled, inFlightFull }: Trace): string {
+function heldUp({ paused, pausedReason, endpoint, stalled, inFlightFull }: Trace): string {
   if (paused) return `The subscription is paused${pausedReason === undefined ? "" : `: ${pausedReason}`}.`;
+  if (endpoint) return waitingFor(endpoint);
   if (stalled) return "The subscription is stalled: too much waits.";
   return inFlightFull ? "As much is in flight as may be." : "";
+}
+
+/** An endpoint that is not well keeps what would be sent to it waiting. */
+function waitingFor({ state, until, reason = "it failed", perSecond = 0 }: EndpointView): string {
+  if (state === "open") return `Waits for the endpoint until ${time(until ?? 0)}: ${reason}.`;
+  if (state === "probing") return `Waits for the endpoint, which is sent one message to probe it: ${reason}.`;
+  return `Waits for the endpoint, which recovers and is sent at most ${perSecond} requests a second.`;
 }
 
 function join(...sentences: readonly string[]): string {

@@ -1,11 +1,14 @@
 // A dispatch under way: what it was given, what of its lease is still to be sent and what became of the rest. Sending
 // (sending.ts) and reporting (reporting.ts) both move it on.
 
-import type { DispatchCall } from "../dispatch-calls";
+import type { DispatchCall, Sending } from "../dispatch-calls";
+import { type EndpointSigns, NO_SIGNS } from "../endpoint-signs";
 import type { Result } from "../errors";
 import type { LedgerStore } from "../ledger/ledger-store";
+import { limits } from "../limits";
+import type { Pace } from "../pace";
 import type { PushSettings } from "../settings";
-import type { DispatchOutcome, ReportCall } from "../subscription-calls";
+import type { DispatchOutcome, ReportAnswer, ReportCall } from "../subscription-calls";
 import { ClaimsStore } from "./claims-store";
 import type { Item, Plan } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
@@ -19,7 +22,7 @@ export type Dispatching = Wire &
     secretsKeys: readonly string[];
     ledger: LedgerStore;
     sleep(ms: number): Promise<void>;
-    report(call: ReportCall): Promise<Result<null>>;
+    report(call: ReportCall): Promise<Result<ReportAnswer>>;
     /** How long the topic keeps messages; undefined when that cannot be told now. Only for effectively-once. */
     topicRetentionMs(): Promise<number | undefined>;
     /** The endpoint answered 410 Gone. */
@@ -36,7 +39,11 @@ export type Run = {
   /** Only for effectively-once. */
   readonly claims: ClaimsStore | undefined;
   readonly startedAt: number;
+  readonly sending: Sending;
   plan: Plan;
+  /** What the answers so far tell about the endpoint. */
+  signs: EndpointSigns;
+  pace: Pace | undefined;
   readonly counts: Record<DispatchOutcome["result"], number>;
   /** As far as reports were answered, the lease is ours until then. */
   leaseEndsAt: number;
@@ -46,11 +53,17 @@ export type Run = {
   gone: boolean;
 };
 
+const AT_FULL_SPEED: Sending = {
+  connections: limits.dispatchConnections,
+  stopAfter: limits.tripRequests,
+};
+
 /** A dispatch that begins: everything of its lease is to be sent, and nothing is. */
 export function beginRun(call: DispatchCall, deps: Dispatching): Run {
   const { push, guarantee } = call.settings;
   if (push === undefined) throw new Error("a pull subscription has no endpoint to dispatch to");
   const { runtime, ledger } = deps;
+  const { sending = AT_FULL_SPEED } = call;
   const settled = call.lease.settled === true;
   const isClaimed = guarantee === "effectively-once" && !settled;
   return {
@@ -60,6 +73,9 @@ export function beginRun(call: DispatchCall, deps: Dispatching): Run {
     settled,
     claims: isClaimed ? new ClaimsStore(ledger, call, runtime) : undefined,
     startedAt: runtime.now(),
+    sending,
+    signs: NO_SIGNS,
+    pace: sending.pace,
     plan: plans.planOf(plans.leasedItems(call.lease), { holdsLanes: !settled }),
     counts: { delivered: 0, failed: 0, unsent: 0, "handed-over": 0 },
     leaseEndsAt: call.lease.deadlineAt,

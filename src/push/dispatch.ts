@@ -18,9 +18,14 @@ export async function dispatch(call: DispatchCall, deps: Dispatching): Promise<v
     await (settled ? sendAll(run) : reportWhile(run, sendAll(run)));
   } finally {
     giveBack(run, run.plan.pending, 0, run.stopped ?? "the dispatch ran out of time");
-    if (!settled || run.gone) await reportLast(run);
+    if (!settled || run.gone || isWatched(run)) await reportLast(run);
     logRun(run);
   }
+}
+
+/** Whether the subscription waits for what the endpoint's answers tell, or should know. */
+function isWatched({ sending, signs }: Run): boolean {
+  return signs.ailed > 0 || sending.pace !== undefined || sending.stopAfter === 1;
 }
 
 /**

@@ -84,12 +84,16 @@ async function writeClaims(run: Run, tries: number): Promise<boolean> {
 
 /** Answers whether the subscription took the report. When it says that the lease is lost, nothing more is sent. */
 async function report(run: Run, what: Omit<ReportCall, "leaseId">): Promise<boolean> {
-  const call = { leaseId: run.call.lease.leaseId, ...what, ...(run.gone && { endpointGone: true }) };
+  const nextSendAt = run.pace?.nextSendAt;
+  const signs = { ...run.signs, ...(nextSendAt !== undefined && { nextSendAt }) };
+  const gone = run.gone && { endpointGone: true };
+  const call = { leaseId: run.call.lease.leaseId, ...what, signs, ...gone };
   const answer = await trying(run, limits.reportTries, async () => {
     const taken = await run.deps.report(call);
     if (taken.ok || LOST.has(taken.error.code)) return taken;
     throw new Error(taken.error.detail);
   });
+  if (answer?.ok && answer.value) run.stopped ??= answer.value.stop;
   if (answer === undefined || answer.ok) return answer !== undefined;
   run.leaseLost = true;
   run.stopped ??= "the lease was lost";

@@ -1,11 +1,13 @@
 // How a dispatch sends: it claims, under effectively-once, and then has a few requests under way at once, one for each lane.
 // What it may not send, or not any more, it gives back.
 
+import { noteRequest } from "../endpoint-signs";
 import { checkEndpointUrl } from "../endpoint-url";
 import { limits } from "../limits";
+import { paced, paceWaitMs } from "../pace";
 import { claimRetentionMs } from "./claim-retention";
 import { type Credentials, openCredentials, sendAuthorized } from "./credentials";
-import type { Item } from "./dispatch-plan";
+import type { Item, WebhookAnswer } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
 import { advance, giveBack, type Run } from "./dispatch-run";
 import type { Endpoint } from "./webhook";
@@ -19,17 +21,28 @@ export async function sendAll(run: Run): Promise<void> {
   await claimAll(run);
   const flights = new Set<Promise<void>>();
   for (;;) {
-    while (flights.size < limits.dispatchConnections && mayStart(run)) {
+    const waits: Promise<void>[] = [];
+    while (flights.size < run.sending.connections && mayStart(run)) {
       giveBackExpired(run);
+      const wait = waitForPace(run);
+      if (wait) waits.push(wait);
+      if (wait) break;
       const { parcel, plan } = plans.takeParcel(run.plan, run.push.batchMaxMessages);
       if (parcel.length === 0) break;
       run.plan = plan;
+      run.pace &&= paced(run.pace, run.deps.runtime.now());
       const flight = carry(run, endpoint, parcel).finally(() => flights.delete(flight));
       flights.add(flight);
     }
-    if (flights.size === 0) return;
-    await Promise.race(flights);
+    if (flights.size + waits.length === 0) return;
+    await Promise.race([...flights, ...waits]);
   }
+}
+
+/** When the pace does not allow the next request yet: the wait until it does. */
+function waitForPace({ pace, plan, deps }: Run): Promise<void> | undefined {
+  const waitMs = pace && plan.pending.length > 0 ? paceWaitMs(pace, deps.runtime.now()) : 0;
+  return waitMs > 0 ? deps.sleep(Math.ceil(waitMs)) : undefined;
 }
 
 /** No request starts after the dispatch's time, or once the lease may be another's. What is settled, nobody else sends. */
@@ -114,6 +127,7 @@ async function carry(run: Run, endpoint: OpenEndpoint, parcel: readonly Item[]):
     run.stopped ??= answer.reason;
     return giveBack(run, [...parcel, ...run.plan.pending], limits.tokenAwayMs, answer.reason);
   }
+  noteSigns(run, parcel, answer);
   // Before the outcomes, which give back what is behind a failure in its lane: acknowledged, it settles unsent then.
   const acknowledged = parcel.filter((item) => plans.isAcknowledged(item, answer));
   if (answer.delivered && answer.handOver) claims?.handOver(acknowledged, answer.handOver.leaseMs);
@@ -123,6 +137,23 @@ async function carry(run: Run, endpoint: OpenEndpoint, parcel: readonly Item[]):
   run.gone = true;
   run.stopped ??= "the endpoint is gone";
   deps.endpointGone();
+}
+
+/** What the answer tells about the endpoint: one that fails again and again, or asks for a pause, is sent no more. */
+function noteSigns(run: Run, [first]: readonly Item[], answer: WebhookAnswer): void {
+  const { deps, sending, settled } = run;
+  const of = { offset: first?.offset ?? 0, delivered: answer.delivered };
+  run.signs = noteRequest(run.signs, { ...of, ...endOf(answer) }, deps.runtime.now());
+  // What is settled is sent once, whatever the endpoint answers.
+  if (settled) return;
+  if (run.signs.pausedUntil !== undefined) run.stopped ??= "the endpoint asked for a pause";
+  if (run.signs.failing >= sending.stopAfter) run.stopped ??= "the endpoint fails";
+}
+
+function endOf(answer: WebhookAnswer) {
+  if (answer.delivered) return { status: answer.status };
+  const { note, retryAfterMs } = answer;
+  return { ...note, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 }
 
 /** What has expired is not sent. It goes back to its subscription, which says what becomes of it. */

@@ -13,15 +13,19 @@ export type Timed = Readonly<{
   desk: Pick<LeaseDesk, "hasMore">;
   reader: Pick<LogReader, "isBehind">;
   parents: Pick<ParentDesk, "isAwaiting">;
-  pump: Pick<PushPump, "isActive" | "hasRoom" | "gathersUntil">;
+  pump: Pick<PushPump, "isActive" | "hasRoom" | "heldUntil" | "gathersUntil">;
 }>;
 
 /** The first instant, in epoch milliseconds, at which something is due; undefined when nothing ever is. */
 export function dueAt({ backlog, desk, pump, reader, parents }: Timed, now: number): number | undefined {
   const dues = [...backlog.leases].map(({ deadlineAt }) => deadlineAt);
   const next = backlog.ready.peek();
-  if (next && next.at > now) dues.push(next.at);
+  const heldUntil = pump.isActive ? pump.heldUntil() : undefined;
+  if (next && next.at > now) dues.push(Math.max(next.at, heldUntil ?? 0));
   const isReady = reader.isBehind || (next !== undefined && next.at <= now);
+  // What its endpoint keeps waiting lies in memory, or in the log.
+  const isUnread = backlog.knownHead > backlog.counters.nextOffset;
+  if (heldUntil !== undefined && (isReady || isUnread)) dues.push(heldUntil);
   if (pump.isActive && pump.hasRoom && isReady) dues.push(now + limits.lookAgainMs);
   // Between two rounds of filtered messages others have their turn.
   if (pump.isActive && pump.hasRoom && desk.hasMore) dues.push(now);

@@ -16,7 +16,13 @@ import { findMissing } from "./readiness";
 import type { RecordBuffer } from "./record-buffer";
 import { leasedBy, settleAtOnce } from "./settling";
 
-export type Wanted = Readonly<{ leaseId: string; max: number; maxBytes: number; ackDeadlineMs: number }>;
+export type Wanted = Readonly<{
+  leaseId: string;
+  max: number;
+  maxBytes: number;
+  ackDeadlineMs: number;
+  logFirst?: boolean;
+}>;
 
 /** What the desk works on, and how it changes it. */
 export type DeskParts = Readonly<{
@@ -101,7 +107,7 @@ export class LeaseDesk {
   }
 
   /** Synchronous from the look at the backlog to the write: two leases never take the same offset. */
-  private cut({ leaseId, max, maxBytes, ackDeadlineMs }: Wanted): LeaseAnswer {
+  private cut({ leaseId, max, maxBytes, ackDeadlineMs, logFirst = false }: Wanted): LeaseAnswer {
     const { backlog, buffer } = this.parts;
     const settings = this.parts.settings();
     const now = this.parts.runtime().now();
@@ -111,7 +117,14 @@ export class LeaseDesk {
     if (!canOpen || room <= 0) return this.answer(leaseId, deadlineAt, [], []);
     const isSettled = settings.guarantee === "at-most-once";
     const { leased, records } = this.parts.change(() => {
-      const cut = cutLease(backlog, buffer, { leaseId, now, deadlineAt, max: Math.min(max, room), maxBytes });
+      const cut = cutLease(backlog, buffer, {
+        leaseId,
+        now,
+        deadlineAt,
+        max: Math.min(max, room),
+        maxBytes,
+        logFirst,
+      });
       if (isSettled) settleAtOnce(backlog, cut.leased);
       return cut;
     });

@@ -16,6 +16,8 @@ export type Cut = Readonly<{
   deadlineAt: number;
   max: number;
   maxBytes: number;
+  /** Takes from the log before what waits: for a probe, which may be of anything. */
+  logFirst?: boolean;
 }>;
 
 export type CutResult = Readonly<{
@@ -27,6 +29,7 @@ export type CutResult = Readonly<{
 /** Cuts one lease of up to `max` deliveries and `maxBytes`, at least one whatever its size. */
 export function cutLease(backlog: Backlog, buffer: RecordBuffer, cut: Cut): CutResult {
   const cutting = new Cutting(backlog, buffer, cut);
+  if (cut.logFirst) cutting.takeFromLog();
   cutting.takeWaiting();
   cutting.takeFromLog();
   return cutting.finish();

@@ -9,6 +9,7 @@ import type { Runtime } from "../runtime";
 import type { TopicCalls } from "../topic-calls";
 import { Backlog } from "./backlog";
 import { DeadLetterDesk } from "./dead-letter-desk";
+import type { EndpointDesk } from "./endpoint-desk";
 import { ExpiryDesk } from "./expiry-desk";
 import { LaneGate } from "./lane-gate";
 import { type DeskParts, LeaseDesk } from "./lease-desk";
@@ -30,6 +31,7 @@ export type Loaded = {
   readonly buffer: RecordBuffer;
   readonly reader: LogReader;
   readonly parents: ParentDesk;
+  readonly endpoint: EndpointDesk;
   readonly desk: LeaseDesk;
   readonly deadLetters: DeadLetterDesk;
   readonly timeline: TimelineDesk;
@@ -48,6 +50,8 @@ export type Surroundings = Readonly<{
   waiters: Waiters;
   /** Dispatches under way: they outlive what is in memory. */
   underway: { count: number };
+  /** How the endpoint fares: that outlives it too. */
+  endpoint: EndpointDesk;
   runtime: () => Runtime;
   waitUntil: (work: Promise<void>) => void;
   /** False once the subscription was removed or read afresh. */
@@ -78,7 +82,8 @@ export function assemble(row: SubscriptionRow, around: Surroundings): Loaded {
   const settings = () => state.row.settings;
   const parts = { backlog, buffer, reader, parents, runtime, settings, isLive, change };
   const desks = furnish(parts, { topic, partition: row.partition, state: () => state }, around);
-  const state: Loaded = { row, backlog, buffer, reader, parents, ...desks };
+  const { endpoint } = around;
+  const state: Loaded = { row, backlog, buffer, reader, parents, endpoint, ...desks };
   return state;
 }
 
@@ -90,10 +95,10 @@ function parentOf({ generation, parent }: SubscriptionRow, env: Surroundings["en
 type Place = Readonly<{ topic: TopicCalls; partition: number; state: () => Loaded }>;
 
 function furnish(shared: DeskParts, { topic, partition, state }: Place, around: Surroundings) {
-  const { store, waiters, dispatcher, underway, waitUntil } = around;
+  const { store, waiters, dispatcher, underway, endpoint, waitUntil } = around;
   const { backlog, parents, runtime, isLive } = shared;
   const desk = new LeaseDesk(shared);
-  const parts = { ...shared, partition, desk, store, row: () => state().row };
+  const parts = { ...shared, partition, desk, store, endpoint, row: () => state().row };
   const lookAgainMs = () => {
     if (desk.hasMore) return 0;
     return parents.isAwaiting ? backlog.gate.waitMs(runtime().now()) : Number.POSITIVE_INFINITY;

@@ -1,12 +1,14 @@
 // Pushes: leases what is there and hands it to the dispatcher, a few dispatches at once. The dispatcher is called
 // outside the alarm and reports by itself: a slow endpoint never holds the object's timers.
 
-import type { DispatchCalls } from "../dispatch-calls";
+import type { DispatchCalls, Sending } from "../dispatch-calls";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
-import type { LeaseAnswer } from "../subscription-calls";
+import { isReceiverLease, type LeaseAnswer } from "../subscription-calls";
+import type { Allowance } from "./allowance";
 import type { Backlog } from "./backlog";
+import type { EndpointDesk } from "./endpoint-desk";
 import { countNext } from "./filtering";
 import type { LeaseDesk } from "./lease-desk";
 import type { RecordBuffer } from "./record-buffer";
@@ -16,6 +18,7 @@ export type PumpParts = Readonly<{
   backlog: Backlog;
   buffer: RecordBuffer;
   desk: LeaseDesk;
+  endpoint: EndpointDesk;
   dispatcher: DispatchCalls;
   runtime: () => Runtime;
   row: () => SubscriptionRow;
@@ -39,10 +42,36 @@ export class PushPump {
     return settings.type === "push" && !settings.paused;
   }
 
-  /** At-most-once sends one dispatch after another: nothing else keeps a lane in order once it is settled. */
   get hasRoom(): boolean {
-    const isInTurn = this.parts.row().settings.guarantee === "at-most-once";
-    return this.parts.underway.count < (isInTurn ? 1 : limits.dispatchesPerSubscription);
+    return this.allowance().send;
+  }
+
+  /** Until when nothing may be sent; undefined when something may, or will as soon as a dispatch has ended. */
+  heldUntil(): number | undefined {
+    const allowed = this.allowance();
+    return allowed.send || allowed.until === Number.POSITIVE_INFINITY ? undefined : allowed.until;
+  }
+
+  /** What one more dispatch may carry. */
+  private allowance(): Allowance {
+    const { underway, row, endpoint, runtime } = this.parts;
+    const now = runtime().now();
+    const allowed = endpoint.allowance(row(), now);
+    if (!allowed.send) return allowed;
+    // At-most-once sends one dispatch after another: nothing else keeps a lane in order once it is settled.
+    const isInTurn = row().settings.guarantee === "at-most-once";
+    const most = isInTurn ? 1 : allowed.dispatches;
+    if (underway.count >= most) return { send: false, until: Number.POSITIVE_INFINITY };
+    const quietAt = allowed.alone ? this.quietAt() : 0;
+    return quietAt > now ? { send: false, until: quietAt } : allowed;
+  }
+
+  /** When every dispatch that this object no longer waits for, one of before a restart, has certainly ended. */
+  private quietAt(): number {
+    const { ackDeadlineMs } = this.parts.row().settings;
+    const dispatches = [...this.parts.backlog.leases].filter(({ id }) => !isReceiverLease(id));
+    const ends = dispatches.map((lease) => lease.deadlineAt - ackDeadlineMs + limits.quietDispatchMs);
+    return ends.reduce((last, at) => Math.max(last, at), 0);
   }
 
   /** Hands out what can be pushed now. One at a time: whoever comes meanwhile makes it look once more. */
@@ -67,23 +96,31 @@ export class PushPump {
     // A batch is gathered from what the filter lets through.
     if (push && push.batchMaxMessages > 1) await this.parts.desk.sift();
     if (!this.parts.isLive() || !this.isActive || this.gathersUntil() !== undefined) return false;
+    const allowed = this.allowance();
+    if (!allowed.send) return false;
     const leaseId = this.parts.runtime().newId();
     const { settings } = this.parts.row();
     const { ackDeadlineMs } = settings;
-    const max = dispatchMessages(settings);
-    const wanted = { leaseId, max, maxBytes: limits.dispatchBytes, ackDeadlineMs };
+    const max = Math.min(
+      dispatchMessages(settings),
+      allowed.requests * (settings.push?.batchMaxMessages ?? 1),
+    );
+    const logFirst = this.parts.endpoint.probesLog;
+    const wanted = { leaseId, max, maxBytes: limits.dispatchBytes, ackDeadlineMs, logFirst };
     const lease = await this.parts.desk.lease(wanted, false);
     if (lease.deliveries.length === 0) return false;
     this.parts.underway.count += 1;
-    this.parts.waitUntil(this.dispatch(lease));
+    const { pace } = allowed.sending;
+    if (pace) this.parts.endpoint.began(pace.perSecond, allowed.requests, this.parts.runtime().now());
+    this.parts.waitUntil(this.dispatch(lease, allowed.sending));
     return true;
   }
 
-  private async dispatch(lease: LeaseAnswer): Promise<void> {
+  private async dispatch(lease: LeaseAnswer, sending: Sending): Promise<void> {
     const { topic, subscription, generation, partition, settings } = this.parts.row();
     try {
       const { replay } = this.parts.backlog.counters;
-      const call = { topic, subscription, generation, partition, replay, settings, lease };
+      const call = { topic, subscription, generation, partition, replay, settings, lease, sending };
       await this.parts.dispatcher.deliver(call);
     } catch (fault) {
       // How far it came is unknown. The ack deadline ends the lease.

@@ -4,15 +4,21 @@ import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
-import type { LeaseRef, NackCall, ReportCall, SettleStatus } from "../subscription-calls";
+import type { LeaseRef, NackCall, ReportAnswer, ReportCall, SettleStatus } from "../subscription-calls";
 import type { Backlog } from "./backlog";
+import type { EndpointDesk } from "./endpoint-desk";
+import type { LogReader } from "./log-reader";
 import { expireLeases } from "./overdue";
 import { ack, extend, type Moment, nack, report } from "./settling";
+import type { SubscriptionRow } from "./subscription-store";
 
 export type SettleParts = Readonly<{
   backlog: Backlog;
+  reader: Pick<LogReader, "isBehind">;
+  endpoint: EndpointDesk;
   runtime: () => Runtime;
   settings: () => SubscriptionSettings;
+  row: () => SubscriptionRow;
   /** Pauses at once, whatever the catalog says so far. */
   pause: (reason: string) => void;
   /** Decides, saves and arms in one go. */
@@ -38,14 +44,18 @@ export class SettleDesk {
   }
 
   /** Takes a dispatcher's report. Refused when its lease holds nothing any more and it wants to go on. */
-  report(call: ReportCall): Result<null> {
-    const { backlog, change, pause, settings } = this.parts;
+  report(call: ReportCall): Result<ReportAnswer> {
+    const { backlog, change, endpoint, pause, row, settings } = this.parts;
+    const moment = this.moment();
     const held = change(() => {
-      const held = report(backlog, call, settings(), this.moment());
+      const held = report(backlog, call, settings(), moment, endpoint.spares());
+      endpoint.judge(call, row(), this.isBehind(moment.now), moment);
       // The endpoint says it is gone for good. The catalog is told by the dispatcher; here it holds at once.
       if (call.endpointGone) pause("endpoint-gone");
       return held;
     });
+    const stop = call.done ? undefined : endpoint.stop(moment.now);
+    if (held && stop !== undefined) return ok({ stop });
     return held || call.done ? ok(null) : refuse("lease-lost", "The lease holds nothing any more.");
   }
 
@@ -53,6 +63,14 @@ export class SettleDesk {
   endOverdue(): void {
     const { backlog, change, settings } = this.parts;
     change(() => expireLeases(backlog, settings(), this.moment(), limits.expiriesPerAlarm));
+  }
+
+  /** Whether there is more to send. */
+  private isBehind(now: number): boolean {
+    const { backlog, reader } = this.parts;
+    const next = backlog.ready.peek();
+    const isUnread = backlog.knownHead > backlog.counters.nextOffset;
+    return isUnread || reader.isBehind || (next !== undefined && next.at <= now);
   }
 
   private moment(): Moment {

@@ -22,6 +22,7 @@ import {
   mayAck,
   release,
 } from "./delivery";
+import { retryDelayMs } from "./retry";
 import { dieIfTooLate } from "./time-to-live";
 
 /** The instant and the chance of one change. `jitter` answers a fresh number in [0, 1) each time. */
@@ -84,9 +85,10 @@ export function report(
   call: ReportCall,
   settings: SubscriptionSettings,
   moment: Moment,
+  isSpared: (status: number | undefined) => boolean = () => false,
 ): boolean {
   for (const outcome of [...call.outcomes].sort((a, b) => b.offset - a.offset)) {
-    applyOutcome(backlog, call.leaseId, outcome, settings, moment);
+    applyOutcome(backlog, call.leaseId, outcome, settings, moment, isSpared);
   }
   const left = leasedBy(backlog, call.leaseId);
   if (call.done) for (const delivery of left) backlog.put(giveBack(delivery, moment.now));
@@ -105,6 +107,7 @@ function applyOutcome(
   outcome: DispatchOutcome,
   settings: SubscriptionSettings,
   moment: Moment,
+  isSpared: (status: number | undefined) => boolean,
 ): void {
   const delivery = backlog.deliveries.get(outcome.offset);
   if (outcome.result === "delivered") {
@@ -119,6 +122,12 @@ function applyOutcome(
   }
   if (outcome.result === "handed-over") {
     handOver(backlog, delivery, outcome, moment.now);
+    return;
+  }
+  if (isSpared(outcome.note.status)) {
+    const policyMs = retryDelayMs(settings.retry, delivery.attempts, moment.jitter());
+    giveBackAfter(backlog, delivery, moment.now);
+    backlog.put(giveBack(delivery, moment.now + (outcome.retryAfterMs ?? policyMs)));
     return;
   }
   const delay = outcome.retryAfterMs === undefined ? {} : { delayMs: outcome.retryAfterMs };

@@ -1,5 +1,6 @@
 // What the stats show of one partition of a subscription.
 
+import type { EndpointView } from "../endpoint-view";
 import type { Gap, SubscriptionStats } from "../subscription-calls";
 import type { Backlog } from "./backlog";
 
@@ -9,12 +10,13 @@ export type Shown = Readonly<{
   /** The end of the log. */
   head: number;
   gaps: readonly Gap[];
+  endpoint: EndpointView | undefined;
   oldestDeathAt: number | undefined;
 }>;
 
-export function statsOf(backlog: Backlog, { oldestDeathAt, ...shown }: Shown): SubscriptionStats {
+export function statsOf(backlog: Backlog, { oldestDeathAt, endpoint, ...shown }: Shown): SubscriptionStats {
   const oldest = oldestDeathAt === undefined ? {} : { oldestDeathAt };
-  return { ...sums(backlog, shown.head), ...shown, ...oldest };
+  return { ...sums(backlog, shown.head), ...shown, ...oldest, ...(endpoint && { endpoint }) };
 }
 
 /** The sums, with `head` the end of the log. */

@@ -9,6 +9,7 @@ import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import { dueAt } from "./due";
+import { EndpointDesk } from "./endpoint-desk";
 import { saveFiltered, setFilter } from "./filtering";
 import { assemble, type Loaded } from "./loaded";
 import { StaleState } from "./stale-state";
@@ -28,8 +29,10 @@ export class SubscriptionMemory {
   private held: Loaded | undefined;
   private armedAt: number | undefined;
   private readonly underway = { count: 0 };
+  private readonly endpoint: EndpointDesk;
 
   constructor(private readonly host: Host) {
+    this.endpoint = new EndpointDesk(host.store.health);
     this.load();
   }
 
@@ -46,9 +49,11 @@ export class SubscriptionMemory {
     const { ctx, env, store, runtime } = this.host;
     const row = store.subscription();
     if (!row || row.deleted) return;
+    this.endpoint.recall();
     const { Dispatcher: dispatcher } = ctx.exports as unknown as { Dispatcher: DispatchCalls };
     this.held = assemble(row, {
       ...{ env, dispatcher, store, runtime, waiters: this.waiters, underway: this.underway },
+      endpoint: this.endpoint,
       waitUntil: (work) => ctx.waitUntil(work),
       isLive: (state) => this.held === state,
       change: (state, decide) => this.change(state, decide),
@@ -123,16 +128,17 @@ export class SubscriptionMemory {
   /** Other settings. Another filter is saved with how far the one before has filtered: what it judged stays judged. */
   configure(
     state: Loaded,
-    { settings, version }: Readonly<{ settings: SubscriptionSettings; version: number }>,
+    call: Readonly<{ settings: SubscriptionSettings; version: number; partitions?: number }>,
   ): void {
+    const { settings, version, partitions } = call;
     const held = state.row;
     this.change(state, () => {
-      this.host.store.configure(settings, version);
+      this.host.store.configure(settings, version, partitions);
       const [before, next] = [held.settings.filter ?? null, settings.filter ?? null];
       if (JSON.stringify(before) === JSON.stringify(next)) return;
       setFilter(state.backlog, { version: held.version, filter: before }, { version, filter: next });
     });
-    state.row = { ...held, settings, version };
+    state.row = { ...held, ...call };
   }
 
   /** What is told of filtered messages is not taken back by a restart. */

@@ -24,6 +24,7 @@ import type {
   NackCall,
   NotifyCall,
   PendingKeys,
+  ReportAnswer,
   ReportCall,
   SeekAnswer,
   SeekCall,
@@ -67,13 +68,21 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.wake();
   }
 
-  async configure(call: { settings: SubscriptionSettings; version: number }): Promise<Result<null>> {
+  async configure(call: {
+    settings: SubscriptionSettings;
+    version: number;
+    partitions?: number;
+  }): Promise<Result<null>> {
     const state = this.loaded;
     if (!state) return this.memory.gone();
     // At its own version the catalog's word stands against a pause that the object made by itself.
-    const isSame = call.version === state.row.version && call.settings.paused === state.row.settings.paused;
-    if (call.version < state.row.version || isSame) return ok(null);
+    const { version, settings, partitions } = state.row;
+    const isShared = (call.partitions ?? partitions) === partitions;
+    const isSame = call.version === version && call.settings.paused === settings.paused && isShared;
+    if (call.version < version || isSame) return ok(null);
     this.memory.configure(state, call);
+    // Of another endpoint nothing is known.
+    if (call.settings.push?.url !== settings.push?.url) state.endpoint.forgive(this.runtime.now());
     return this.wake();
   }
 
@@ -126,8 +135,15 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.andGoOn(({ settles }) => settles.extend(call.refs, deadlineAt));
   }
 
-  async report(call: ReportCall): Promise<Result<null>> {
+  async report(call: ReportCall): Promise<Result<ReportAnswer>> {
     return this.andGoOn(({ settles }) => settles.report(call));
+  }
+
+  async probe(): Promise<Result<null>> {
+    return this.andGoOn((state) => {
+      this.memory.change(state, () => state.endpoint.forgive(this.runtime.now()));
+      return ok(null);
+    });
   }
 
   // ── retention ──────────────────────────────────────────────────────────────────────────────────────
@@ -216,13 +232,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   async stats(): Promise<Result<SubscriptionStats>> {
     return this.memory.whenLive(async (state) => {
-      const { desk, backlog, reader, row } = state;
+      const { desk, backlog, endpoint, reader, row } = state;
       await desk.buryDying();
       this.memory.saveFiltered(state);
       const head = await reader.askHead();
       const shown = {
         ...{ partition: row.partition, paused: row.settings.paused, head },
         gaps: this.store.gaps.list(),
+        endpoint: row.settings.type === "push" ? endpoint.view(this.runtime.now()) : undefined,
         oldestDeathAt: this.store.deadLetters.oldestDeathAt(),
       };
       return ok(statsOf(backlog, shown));

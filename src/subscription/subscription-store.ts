@@ -11,6 +11,7 @@ import { type Counters, newCounters } from "./counters";
 import { DeadLetterStore } from "./dead-letter-store";
 import { FilterStore, filterMigration } from "./filter-store";
 import { GapStore } from "./gap-store";
+import { HealthStore, healthMigration } from "./health-store";
 import { LaneStore } from "./lane-store";
 import { OutcomeStore, outcomeMigration } from "./outcome-store";
 import { SeekStore } from "./seek-store";
@@ -66,6 +67,7 @@ const MIGRATIONS = [
     "CREATE INDEX dead_letters_by_death ON dead_letters (died_at)",
   ],
   filterMigration,
+  healthMigration,
 ];
 
 /** `parentCleared`: its parent has nothing left of its keys. */
@@ -80,6 +82,7 @@ export class SubscriptionStore {
   readonly outcomes: OutcomeStore;
   readonly gaps: GapStore;
   readonly seeks: SeekStore;
+  readonly health: HealthStore;
   /** How far the log was known to reach when the state was last saved. */
   savedHead = 0;
   private readonly sql: SqlStorage;
@@ -93,6 +96,7 @@ export class SubscriptionStore {
     this.outcomes = new OutcomeStore(storage.sql);
     this.gaps = new GapStore(storage.sql);
     this.seeks = new SeekStore(storage.sql);
+    this.health = new HealthStore(storage.sql);
     if (isMigrated(storage)) migrate(storage, MIGRATIONS);
   }
 
@@ -135,11 +139,19 @@ export class SubscriptionStore {
     if (settings.filter) this.filters.replace([{ version, from: startOffset, filter: settings.filter }]);
   }
 
-  configure(settings: SubscriptionSettings, version: number): void {
+  configure(settings: SubscriptionSettings, version: number, partitions?: number): void {
+    if (partitions !== undefined) this.sharedBy(partitions);
     this.sql.exec(
       "UPDATE subscription SET settings = ?1, version = ?2 WHERE id = 1",
       JSON.stringify(settings),
       version,
+    );
+  }
+
+  private sharedBy(partitions: number): void {
+    this.sql.exec(
+      "UPDATE subscription SET identity = json_set(identity, '$.partitions', ?1) WHERE id = 1",
+      partitions,
     );
   }
 

@@ -3,11 +3,13 @@
 
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
+import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import type { Audit, Trace, TraceCall, Whereabouts } from "../timeline-calls";
 import { conclude, judgeUncovered, type Survey, survey } from "./audit";
 import { Backlog, type Snapshot } from "./backlog";
 import type { DeadLetterStore } from "./dead-letter-store";
+import type { EndpointDesk } from "./endpoint-desk";
 import type { FoundAnswer, LogReader } from "./log-reader";
 import type { OutcomeStore } from "./outcome-store";
 import { whereIs } from "./timeline";
@@ -18,14 +20,18 @@ export type TimelineParts = Readonly<{
   reader: Pick<LogReader, "find">;
   store: Readonly<{ deadLetters: DeadLetterStore; outcomes: OutcomeStore; load(): Snapshot }>;
   settings: () => SubscriptionSettings;
+  endpoint: EndpointDesk;
+  runtime: () => Runtime;
 }>;
 
 export class TimelineDesk {
   constructor(private readonly parts: TimelineParts) {}
 
   async trace({ offset, orderingKey }: TraceCall): Promise<Trace> {
-    const { backlog, store } = this.parts;
-    const { paused, pausedReason, maxInFlight } = this.parts.settings();
+    const { backlog, store, endpoint, runtime } = this.parts;
+    const { type, paused, pausedReason, maxInFlight } = this.parts.settings();
+    const view = endpoint.view(runtime().now());
+    const isUnwell = type === "push" && view.state !== "closed";
     const { epoch } = backlog.counters;
     const [letter] = store.deadLetters.chosen({ offsets: [offset], epoch });
     const known = { letter, outcomes: store.outcomes.of(offset), keptFrom: store.outcomes.keptFrom() };
@@ -34,6 +40,7 @@ export class TimelineDesk {
       where: await this.orFiltered(where, offset),
       paused,
       ...(pausedReason !== undefined && { pausedReason }),
+      ...(isUnwell && { endpoint: view }),
       stalled: backlog.isStalled,
       inFlightFull: backlog.leasedCount >= maxInFlight,
     };

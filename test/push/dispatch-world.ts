@@ -1,7 +1,7 @@
 // A world for one dispatch under virtual time: an endpoint that answers as the test says, a subscription that
 // records reports, and the real ledger. Time moves only when the dispatch waits for nothing else.
 import { env } from "cloudflare:workers";
-import type { DispatchCall } from "../../src/dispatch-calls";
+import type { DispatchCall, Sending } from "../../src/dispatch-calls";
 import { ok, type Result } from "../../src/errors";
 import { LedgerStore } from "../../src/ledger/ledger-store";
 import type { Message } from "../../src/message";
@@ -14,7 +14,7 @@ import {
   type PushSettings,
   type SubscriptionSettings,
 } from "../../src/settings";
-import type { DispatchOutcome, ReportCall } from "../../src/subscription-calls";
+import type { DispatchOutcome, ReportAnswer, ReportCall } from "../../src/subscription-calls";
 import type { Isolate } from "./isolate";
 
 export type Sent = Readonly<{
@@ -36,6 +36,7 @@ export type Asked = Readonly<{
   firstOffset?: number;
   generation?: string;
   replay?: number;
+  sending?: Sending;
 }>;
 
 type Timer = Readonly<{ at: number; fire: () => void }>;
@@ -55,7 +56,7 @@ export class World {
   underWay = 0;
   mostUnderWay = 0;
   /** How the next reports are answered; a fault is thrown. */
-  answerReport: (call: ReportCall) => Result<null> | Error = () => ok(null);
+  answerReport: (call: ReportCall) => Result<ReportAnswer> | Error = () => ok(null);
   /** Whether the ledger's database is away. */
   ledgerAway: (method: string) => boolean = () => false;
   /** Set them to end the world before or after a method of the ledger: the isolate died there. */
@@ -170,6 +171,7 @@ export class World {
       partition: 0,
       settings: all,
       lease: { leaseId, deadlineAt, deliveries, records: packRecords(whole) },
+      ...(asked.sending && { sending: asked.sending }),
     };
   }
 
@@ -240,7 +242,7 @@ export class World {
     }
   }
 
-  private async take(call: ReportCall): Promise<Result<null>> {
+  private async take(call: ReportCall): Promise<Result<ReportAnswer>> {
     const answer = this.answerReport(call);
     if (answer instanceof Error) throw answer;
     this.reports.push({ ...call, at: this.now });

@@ -323,6 +323,51 @@ describe("Retry-After", () => {
   });
 });
 
+describe("an endpoint that fails", () => {
+  it("is sent no more after ten requests in a row, and the rest goes back unsent", async () => {
+    const world = new World(() => new Response("no", { status: 502 }));
+    await world.dispatch({ messages: several(60) });
+    expect(world.sent.length).toBeGreaterThanOrEqual(limits.tripRequests);
+    expect(world.sent.length).toBeLessThan(limits.tripRequests + limits.dispatchConnections);
+    expect(world.outcomes.get(59)).toMatchObject({ result: "unsent", reason: "the endpoint fails" });
+    expect(world.reports.at(-1)?.signs).toMatchObject({ worked: 0, failing: world.sent.length });
+  });
+
+  it("that asks for a pause is sent no more at once", async () => {
+    const world = new World(() => new Response(null, { status: 429, headers: { "retry-after": "60" } }));
+    await world.dispatch({ messages: several(60) });
+    expect(world.sent.length).toBeLessThanOrEqual(limits.dispatchConnections);
+    const pausedUntil = world.reports.at(-1)?.signs?.pausedUntil ?? 0;
+    expect(pausedUntil).toBe(world.now + 60 * second);
+  });
+
+  it("is not stopped for by refusals that speak of their messages", async () => {
+    const world = new World(() => new Response(null, { status: 422 }));
+    await world.dispatch({ messages: several(60) });
+    expect(world.sent).toHaveLength(60);
+    expect(world.reports.at(-1)?.signs).toMatchObject({ worked: 60, ailed: 0 });
+  });
+
+  it("of which the subscription says to stop is sent no more", async () => {
+    const world: World = new World(slow(second, () => world));
+    world.answerReport = () => ok({ stop: "the endpoint is left alone" });
+    await world.dispatch({ messages: several(100) });
+    expect(world.sent.length).toBeLessThan(60);
+    expect(world.outcomes.get(99)).toMatchObject({ result: "unsent", reason: "the endpoint is left alone" });
+  });
+});
+
+describe("a paced dispatch", () => {
+  it("spaces its requests evenly, and tells when the next may go", async () => {
+    const world = new World();
+    const start = world.now;
+    const pace = { perSecond: 2, nextSendAt: start + 1_000 };
+    await world.dispatch({ messages: several(5), sending: { connections: 6, stopAfter: 10, pace } });
+    expect(world.sent.map(({ at }) => at - start)).toEqual([1_000, 1_500, 2_000, 2_500, 3_000]);
+    expect(world.reports.at(-1)?.signs?.nextSendAt).toBe(start + 3_500);
+  });
+});
+
 describe("410 Gone", () => {
   it("stops the sending, fails that attempt, gives back the rest and says so once", async () => {
     const world = new World(({ id }) => new Response(null, { status: id === "m0" ? 410 : 200 }));

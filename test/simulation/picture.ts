@@ -1,8 +1,10 @@
 // What a subscription has in hand, as a witness sees it: once as its memory has it, once read afresh from its storage.
 
+import { limits } from "../../src/limits";
 import type { SubscriptionSettings } from "../../src/settings";
 import { Backlog } from "../../src/subscription/backlog";
 import type { Counters } from "../../src/subscription/counters";
+import type { Health } from "../../src/subscription/endpoint-health";
 import { isHeld } from "../../src/subscription/lane";
 import { blockedLanes } from "../../src/subscription/stats";
 import { SubscriptionStore } from "../../src/subscription/subscription-store";
@@ -30,6 +32,8 @@ export type Picture = Readonly<{
   /** The instants at which something falls due, without what stands behind a held lane. */
   deadlines: readonly number[];
   waitingFrom: number | undefined;
+  /** Until when a push subscription leaves its endpoint alone, or waits for a dispatch that may still be alive. */
+  heldUntil: number;
   dead: ReadonlyMap<number, Grave>;
   /** What the gap records of this epoch count. */
   gapCount: number;
@@ -80,6 +84,7 @@ export function pictureOf(object: SimulatedObject): Picture | undefined {
     blockedLanes: blockedLanes(backlog),
     deadlines: [...backlog.leases].map(({ deadlineAt }) => deadlineAt),
     waitingFrom: waitingFrom(backlog),
+    heldUntil: heldUntil(backlog, store.health.load(), row.settings.ackDeadlineMs),
     dead: new Map(
       dead.map(({ offset, reason, whole, parks }) => [
         offset,
@@ -116,6 +121,14 @@ function lanesOf(backlog: Backlog): Record<string, number> {
   return Object.fromEntries(
     held.sort((a, b) => (a.key < b.key ? -1 : 1)).map((lane) => [lane.key, lane.followers]),
   );
+}
+
+function heldUntil(backlog: Backlog, health: Health | undefined, ackDeadlineMs: number): number {
+  if (health === undefined) return 0;
+  const quiet = [...backlog.leases].map(
+    ({ deadlineAt }) => deadlineAt - ackDeadlineMs + limits.quietDispatchMs,
+  );
+  return Math.max(0, health.state === "open" ? health.until : 0, ...quiet);
 }
 
 /** When the first delivery that waits may be handed out, of those whose lane is free. */

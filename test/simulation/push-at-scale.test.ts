@@ -41,7 +41,8 @@ async function newWorld() {
   const runtime = { now: () => now, random: () => 0.5, newId: () => `id-${++serial}` };
   const fetch = async (_: string, { body }: RequestInit) => {
     endpoint.requests += 1;
-    if (!endpoint.isUp) return new Response(null, { status: 503 });
+    // Of the messages, not of itself: an endpoint that fails would be left alone long before the bound.
+    if (!endpoint.isUp) return new Response(null, { status: 422 });
     type Carried = { id: string; offset: number; orderingKey?: string };
     const text = body instanceof Uint8Array ? new TextDecoder().decode(body) : String(body);
     for (const { id, offset, orderingKey } of JSON.parse(text).messages as Carried[]) {

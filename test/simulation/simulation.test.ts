@@ -8,7 +8,7 @@ import { MUST_MEET } from "./coverage";
 import { live, liveAll } from "./run";
 
 /** Lived through by CI: about 80,000 steps. */
-const SEEDS = 64;
+const SEEDS = 80;
 
 test("no promise is broken, whatever befalls, and every message comes to its end", async () => {
   const { steps, counts, longestQuietMs } = await liveAll(1, SEEDS, { migrationsDir });

@@ -169,7 +169,8 @@ export class Watch {
     const dues = [...picture.deadlines];
     // What waits for another partition since a raise is looked at again when that may have changed.
     const isGated = memoryOf(object)?.backlog.gate.isOpen === false;
-    if (isPush && isIdle && !isGated && picture.waitingFrom !== undefined) dues.push(picture.waitingFrom);
+    if (isPush && isIdle && !isGated && picture.waitingFrom !== undefined)
+      dues.push(Math.max(picture.waitingFrom, picture.heldUntil));
     const due = Math.max(Math.min(...dues), agenda.now);
     if (due === Number.POSITIVE_INFINITY) return;
     const { alarmAt } = object.storage;

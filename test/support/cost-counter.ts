@@ -54,6 +54,7 @@ const SUBSCRIPTION_CALLS: Readonly<Record<keyof SubscriptionCalls | "alarm", tru
   nack: true,
   extend: true,
   report: true,
+  probe: true,
   expire: true,
   settledTo: true,
   deadLetters: true,
