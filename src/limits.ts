@@ -13,6 +13,8 @@ export const limits = {
   // ── a message ──────────────────────────────────────────────────────────────────────────────────────
   /** What SQS allows since 2025, and half of an object's row. */
   messageBytes: 1 * MiB,
+  /** One event as JSON: a message of full size as base64, with 64 KiB of attributes, escaped. */
+  eventBytes: 2 * MiB,
   /** It becomes the `webhook-id` header. */
   messageIdLength: 128,
   orderingKeyBytes: 128,
@@ -23,6 +25,10 @@ export const limits = {
   /** Attributes travel as headers to webhooks; Cloudflare allows 128 kB of headers. */
   attributesBytes: 64 * KiB,
   keptHeaderCount: 32,
+  /** What W3C Trace Context asks to be carried at the least; longer is dropped. */
+  tracestateLength: 512,
+  /** 55 characters today; a version of tomorrow may say more. */
+  traceparentLength: 128,
 
   // ── a publish ──────────────────────────────────────────────────────────────────────────────────────
   publishMessages: 1_000,

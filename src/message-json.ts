@@ -13,6 +13,7 @@ export type MessageJson = Readonly<{
   attributes?: Readonly<Record<string, string>>;
   headers?: Readonly<Record<string, string>>;
   traceparent?: string;
+  tracestate?: string;
   publishedAt: number;
   deliverAt?: number;
   expiresAt?: number;
@@ -24,8 +25,8 @@ const BASE64_CHUNK_BYTES = 0x8000;
 
 /** The JSON of a message: exactly one of `data` and `dataBase64` is there. */
 export function messageJson(message: Message): MessageJson {
-  const { id, contentType, body, orderingKey, subject, attributes, headers, traceparent } = message;
-  const { publishedAt, deliverAt, expiresAt } = message;
+  const { id, contentType, body, orderingKey, subject, attributes, headers } = message;
+  const { traceparent, tracestate, publishedAt, deliverAt, expiresAt } = message;
   return {
     id,
     contentType,
@@ -35,6 +36,7 @@ export function messageJson(message: Message): MessageJson {
     ...(attributes !== undefined && { attributes }),
     ...(headers !== undefined && { headers }),
     ...(traceparent !== undefined && { traceparent }),
+    ...(tracestate !== undefined && { tracestate }),
     publishedAt,
     ...(deliverAt !== undefined && { deliverAt }),
     ...(expiresAt !== undefined && { expiresAt }),

@@ -19,11 +19,25 @@ export type Message = Readonly<{
   headers?: Readonly<Record<string, string>>;
   /** W3C Trace Context of the publish. */
   traceparent?: string;
+  tracestate?: string;
+  /** How it stood as a CloudEvent, so that it goes out exactly as it came. No part of its content. */
+  eventShape?: EventShape;
   /** When a delayed message is due to take its offset, in epoch milliseconds. */
   deliverAt?: number;
   /** From then on nobody is handed it, in epoch milliseconds. */
   expiresAt?: number;
 }>;
+
+/** How an event stood in its request, as far as its attributes and content type do not tell. */
+export type EventShape = Readonly<{
+  /** It came without a `datacontenttype`. */
+  untyped?: true;
+  /** How its data stood, when the content type suggests another form. */
+  data?: DataForm;
+  /** Extensions that were numbers or booleans in JSON, and not strings. */
+  bare?: readonly string[];
+}>;
+export type DataForm = "json" | "text" | "base64";
 
 /** The timing that a publisher asked for, as it was asked: a retry asks for the same, whenever it comes. */
 export type AskedTiming = Readonly<{

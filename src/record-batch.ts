@@ -5,7 +5,7 @@
 //   records      = records back to back: a run of them can be cut or joined without being read
 //   record batch = u8 version (1), u32 head length, head (JSON, UTF-8), records
 
-import type { Message } from "./message";
+import type { EventShape, Message } from "./message";
 
 /** An id that a client chose, with the fingerprint of the message's content, so that a retry can be told. */
 export type ClientId = Readonly<{ index: number; id: string; fingerprint: string }>;
@@ -45,6 +45,8 @@ type Meta = {
   a?: Readonly<Record<string, string>>;
   h?: Readonly<Record<string, string>>;
   p?: string;
+  q?: string;
+  e?: EventShape;
   d?: number;
   x?: number;
 };
@@ -177,6 +179,8 @@ function toMeta(message: Message): Meta {
   if (message.attributes !== undefined) meta.a = message.attributes;
   if (message.headers !== undefined) meta.h = message.headers;
   if (message.traceparent !== undefined) meta.p = message.traceparent;
+  if (message.tracestate !== undefined) meta.q = message.tracestate;
+  if (message.eventShape !== undefined) meta.e = message.eventShape;
   if (message.deliverAt !== undefined) meta.d = message.deliverAt;
   if (message.expiresAt !== undefined) meta.x = message.expiresAt;
   return meta;
@@ -193,6 +197,8 @@ function fromMeta(meta: Meta, body: Uint8Array): Message {
     ...(meta.a !== undefined && { attributes: meta.a }),
     ...(meta.h !== undefined && { headers: meta.h }),
     ...(meta.p !== undefined && { traceparent: meta.p }),
+    ...(meta.q !== undefined && { tracestate: meta.q }),
+    ...(meta.e !== undefined && { eventShape: meta.e }),
     ...(meta.d !== undefined && { deliverAt: meta.d }),
     ...(meta.x !== undefined && { expiresAt: meta.x }),
   };

@@ -40,6 +40,10 @@ export type SubscriptionSettings = Readonly<{
   push?: PushSettings;
 }>;
 
+/** How a message stands in its request. */
+export const PUSH_FORMATS = ["raw", "cloudevents-binary", "cloudevents-structured"] as const;
+export type PushFormat = (typeof PUSH_FORMATS)[number];
+
 /** Nothing secret of these is ever returned, but for a signing secret in the answer that made it. */
 export type PushSettings = Signing &
   Readonly<{
@@ -53,6 +57,8 @@ export type PushSettings = Signing &
     /** Above 1, a POST carries up to this many messages as JSON. */
     batchMaxMessages: number;
     batchMaxWaitMs: number;
+    /** `raw` when absent. */
+    format?: PushFormat;
     /** At most so many requests in so long, evenly spaced, over all partitions together. Absent: no limit. */
     rate?: Rate;
     /** Requests under way at once over all partitions together, but one for each. Absent: as many as the broker makes. */

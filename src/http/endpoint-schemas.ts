@@ -6,7 +6,7 @@ import type { EndpointAuth } from "../endpoint-secrets";
 import { checkEndpointUrl } from "../endpoint-url";
 import type { FieldFault } from "../errors";
 import { limits } from "../limits";
-import type { PushSettings } from "../settings";
+import { PUSH_FORMATS, type PushSettings } from "../settings";
 import { paceFields, paceSettings } from "./endpoint-pace";
 import { whole } from "./schemas";
 import { HEADER_NAME } from "./topic-schemas";
@@ -14,7 +14,7 @@ import { HEADER_NAME } from "./topic-schemas";
 const SIGNING_SECRET = /^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/;
 /** What the broker or the connection sets; an endpoint's own headers cannot. */
 const RESERVED_HEADER =
-  /^(?:host|content-length|content-type|connection|expect|keep-alive|te|trailer|transfer-encoding|upgrade|traceparent|proxy-.*|webhook-.*|pennypost-.*|cf-.*)$/;
+  /^(?:host|content-length|content-type|connection|expect|keep-alive|te|trailer|transfer-encoding|upgrade|traceparent|tracestate|proxy-.*|webhook-.*|pennypost-.*|cf-.*)$/;
 const HEADER_VALUE = /^[\x20-\x7e]*$/;
 const HEADER_VALUE_LENGTH = 4_096;
 
@@ -108,6 +108,9 @@ export const endpoint = z.strictObject({
     .optional()
     .meta({ description: "Of v1. Made by the broker unless given. Shown once, when it is made." }),
   auth: auth.optional(),
+  format: z.enum(PUSH_FORMATS).default("raw").meta({
+    description: "How a message stands in its request: as it was published, or as a CloudEvent.",
+  }),
 });
 
 export type EndpointFields = z.output<typeof endpoint>;
@@ -145,12 +148,13 @@ function urlFaults(field: string, url: string, local: boolean): readonly FieldFa
 export function endpointSettings(
   fields: EndpointFields,
 ): Omit<PushSettings, "batchMaxMessages" | "batchMaxWaitMs"> {
-  const { url, headers, timeoutMs, signatures, signingSecret, auth } = fields;
+  const { url, headers, timeoutMs, signatures, signingSecret, auth, format } = fields;
   const isDefault = signatures.length === 1 && signatures[0] === "v1";
   return {
     ...{ url, headers, timeoutMs },
     secrets: signingSecret === undefined ? [] : [signingSecret],
     ...(!isDefault && { signatures: signatures.toSorted() }),
+    ...(format !== "raw" && { format }),
     ...(auth && { auth: authSettings(auth) }),
     ...paceSettings(fields),
   };

@@ -4,7 +4,7 @@
 import { z } from "zod";
 import type { SubscriptionEntry } from "../catalog/catalog-entry";
 import { type EndpointAuth, keysOf, schemesOf } from "../endpoint-secrets";
-import type { PushSettings } from "../settings";
+import { PUSH_FORMATS, type PushSettings } from "../settings";
 import { paceFields, showPace } from "./endpoint-pace";
 import { oauth2Shown } from "./endpoint-schemas";
 import { instant } from "./schemas";
@@ -13,6 +13,7 @@ export const endpointView = z.object({
   url: z.string(),
   headerNames: z.array(z.string()),
   timeoutMs: z.int(),
+  format: z.enum(PUSH_FORMATS),
   ...paceFields,
   signatures: z.array(z.enum(["v1", "v1a"])),
   signingKeys: z
@@ -46,6 +47,7 @@ export function showEndpoint(
     url: push.url,
     headerNames: [...new Set([...Object.keys(push.sealedHeaders ?? {}), ...Object.keys(push.headers)])],
     timeoutMs: push.timeoutMs,
+    format: push.format ?? "raw",
     ...showPace(push),
     signatures,
     signingKeys: keysOf(push)

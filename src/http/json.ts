@@ -16,6 +16,15 @@ export function parseBody(bytes: Uint8Array, contentType: string | null): Result
   return parseJson(bytes);
 }
 
+/** The text of JSON bytes. */
+export function decodeJson(bytes: Uint8Array): Result<string> {
+  try {
+    return ok(utf8.decode(bytes));
+  } catch {
+    return refuse("malformed-body", "The body is not JSON: its bytes are not UTF-8.", { field: "body" });
+  }
+}
+
 /** The value of JSON bytes. */
 export function parseJson(bytes: Uint8Array): Result<unknown> {
   try {

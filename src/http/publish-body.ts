@@ -9,15 +9,14 @@ export type Batch = Readonly<{ values: readonly Result<unknown>[]; atomic: boole
 const NDJSON = /^application\/(?:x-ndjson|ndjson|jsonl|jsonlines)\s*(?:;|$)/i;
 const NEWLINE = 0x0a;
 
-/** Reads a batch. `atomic` is what the URL says, which is where NDJSON says it. */
-export function readBatch(
-  bytes: Uint8Array,
-  contentType: string | null,
-  atomic: string | null,
-): Result<Batch> {
-  if (atomic !== null && atomic !== "true" && atomic !== "false") {
-    return refuse("invalid-request", "atomic must be true or false.", { field: "atomic" });
-  }
+/** Whether the URL asks for all or nothing, which is where a body that cannot say it has it said. */
+export function readAtomic(atomic: string | null): Result<boolean> {
+  if (atomic === null || atomic === "true" || atomic === "false") return ok(atomic === "true");
+  return refuse("invalid-request", "atomic must be true or false.", { field: "atomic" });
+}
+
+/** Reads a batch. `atomic` is what the URL says. */
+export function readBatch(bytes: Uint8Array, contentType: string | null, atomic: boolean): Result<Batch> {
   const batch = NDJSON.test(contentType ?? "") ? readLines(bytes) : readObject(bytes, contentType);
   if (!batch.ok) return batch;
   const { length } = batch.value.values;
@@ -27,7 +26,7 @@ export function readBatch(
       limit: limits.publishMessages,
     });
   }
-  return ok({ ...batch.value, atomic: batch.value.atomic || atomic === "true" });
+  return ok({ ...batch.value, atomic: batch.value.atomic || atomic });
 }
 
 function readObject(bytes: Uint8Array, contentType: string | null): Result<Batch> {

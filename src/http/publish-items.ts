@@ -5,6 +5,7 @@ import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { type AskedTiming, checkMessage, type Message } from "../message";
 import type { TopicSettings } from "../settings";
+import { readTrace, type TraceContext } from "../trace-context";
 import { isRecord, isTooDeep } from "./json";
 import { headerTiming, readTiming, timedFields } from "./timing";
 
@@ -15,14 +16,13 @@ import { headerTiming, readTiming, timedFields } from "./timing";
 export type Draft = Readonly<{ message: Message; isClientId: boolean; timing?: AskedTiming }>;
 
 /** What is the same for every message of a request. */
-export type Stamp = Readonly<{ publishedAt: number; traceparent?: string; newId(): string }>;
+export type Stamp = Readonly<{ publishedAt: number; newId(): string } & TraceContext>;
 export type HeaderReader = Readonly<{
   get(name: string): string | null;
   entries(): Iterable<[string, string]>;
 }>;
 
 const ATTRIBUTE_PREFIX = "pennypost-attr-";
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const TEXT_FIELDS = ["id", "orderingKey", "subject", "contentType"] as const;
 const TIMING_FIELDS = ["delayMs", "deliverAt", "ttlMs"] as const;
 const ITEM_FIELDS: ReadonlySet<string> = new Set([
@@ -33,9 +33,8 @@ const ITEM_FIELDS: ReadonlySet<string> = new Set([
 const utf8 = new TextEncoder();
 
 /** The W3C trace context of a request; one that is not well formed counts as absent, as its standard says. */
-export function traceparentOf(headers: HeaderReader): { traceparent?: string } {
-  const traceparent = headers.get("traceparent");
-  return traceparent !== null && TRACEPARENT.test(traceparent) ? { traceparent } : {};
+export function traceOf(headers: HeaderReader): TraceContext {
+  return readTrace(headers.get("traceparent"), headers.get("tracestate"));
 }
 
 /** Whether the publisher asks to be answered only when the message is stored (`Prefer: wait`, RFC 7240). */
@@ -75,7 +74,7 @@ export function readRaw(
 }
 
 /** `Idempotency-Key` is a structured string (in quotes), though many senders leave the quotes out. */
-function readId(headers: HeaderReader, idHeader: string | undefined): Result<string | undefined> {
+export function readId(headers: HeaderReader, idHeader: string | undefined): Result<string | undefined> {
   const key = headers.get("idempotency-key");
   if (key === null) return ok((idHeader && headers.get(idHeader)) || undefined);
   if (!key.startsWith('"')) return ok(key);
@@ -86,7 +85,7 @@ function readId(headers: HeaderReader, idHeader: string | undefined): Result<str
   });
 }
 
-function attributesOf(headers: HeaderReader): { attributes?: Record<string, string> } {
+export function attributesOf(headers: HeaderReader): { attributes?: Record<string, string> } {
   const found: [string, string][] = [];
   for (const [name, value] of headers.entries()) {
     if (name.startsWith(ATTRIBUTE_PREFIX)) found.push([name.slice(ATTRIBUTE_PREFIX.length), value]);
@@ -94,7 +93,10 @@ function attributesOf(headers: HeaderReader): { attributes?: Record<string, stri
   return found.length > 0 ? { attributes: Object.fromEntries(found) } : {};
 }
 
-function keptHeaders(headers: HeaderReader, names: readonly string[]): { headers?: Record<string, string> } {
+export function keptHeaders(
+  headers: HeaderReader,
+  names: readonly string[],
+): { headers?: Record<string, string> } {
   const kept = names.flatMap((name) => {
     const value = headers.get(name);
     return value === null ? [] : [[name, value] as const];
@@ -130,6 +132,7 @@ export function readItemAt(item: unknown, field: string, stamp: Stamp): Result<D
   if (subject !== undefined) message.subject = subject;
   if (attributes !== undefined) message.attributes = attributes;
   if (stamp.traceparent !== undefined) message.traceparent = stamp.traceparent;
+  if (stamp.tracestate !== undefined) message.tracestate = stamp.tracestate;
   if (timing.value !== undefined) Object.assign(message, timedFields(timing.value, stamp.publishedAt));
   const checked = checkMessage(message, at);
   return checked.ok ? ok(draft(message, id !== undefined, timing.value)) : checked;

@@ -3,18 +3,20 @@
 
 import { z } from "zod";
 import type { TopicEntry } from "../catalog/catalog-entry";
+import { EVENT_BATCH_JSON } from "../cloud-event";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
 import type { ProducerMark } from "../record-batch";
 import { authenticateInbound } from "./auth";
 import type { Broker } from "./broker";
+import { eventMode, readEventBatch, readOne } from "./event-items";
 import type { PathParams, TopicPlace } from "./place-routes";
 import { problemResponse } from "./problem";
 import { producerOf, undelayed } from "./producer-headers";
 import { itemResults, type Outcomes, refusalOf, statusOf } from "./publish";
-import { readBatch } from "./publish-body";
-import { type Draft, prefersWait, readItem, readRaw, type Stamp, traceparentOf } from "./publish-items";
-import { batchBody, batchHeaders, published, publishHeaders } from "./publish-schemas";
+import { readAtomic, readBatch } from "./publish-body";
+import { type Draft, prefersWait, readItem, type Stamp, traceOf } from "./publish-items";
+import { batchBody, batchHeaders, eventContent, published, publishHeaders } from "./publish-schemas";
 import { type Publish, publishItems } from "./publish-store";
 import { readBody } from "./request-routes";
 import { type Call, type Route, route } from "./route";
@@ -43,10 +45,13 @@ export function publishRoutes(place: TopicPlace): readonly Route[] {
     route({
       ...{ method: "post", path: `${base}/messages`, tag, access: ["publish"] },
       summary: "Publish one message",
-      description: "The body is the message, byte for byte, of any content type; headers carry the rest.",
+      description:
+        "The body is the message, byte for byte, of any content type; headers carry the rest. " +
+        "A CloudEvent is read as such: with its attributes in ce-* headers, or as application/cloudevents+json; " +
+        "application/cloudevents-batch+json is answered as a batch.",
       params,
       headers: publishHeaders,
-      rawBody: { description: "The message.", content: { "*/*": z.any() } },
+      rawBody: { description: "The message.", content: { ...eventContent, "*/*": z.any() } },
       answers: published,
       handle: async (call) => {
         const publish = await asked(call);
@@ -63,7 +68,11 @@ export function publishRoutes(place: TopicPlace): readonly Route[] {
       headers: batchHeaders,
       rawBody: {
         description: "The messages.",
-        content: { "application/json": batchBody, "application/x-ndjson": z.string() },
+        content: {
+          "application/json": batchBody,
+          "application/x-ndjson": z.string(),
+          [EVENT_BATCH_JSON]: eventContent[EVENT_BATCH_JSON],
+        },
       },
       answers: published,
       handle: async (call) => {
@@ -97,9 +106,13 @@ export const inboundRoute: Route = route({
 
 async function publishRaw(asked: Asked): Promise<Result<never> | Response> {
   const { broker, topic, request } = asked;
-  const body = await readBody(request, limits.messageBytes);
+  const mode = eventMode(request.headers);
+  if (!mode.ok) return mode;
+  if (mode.value === "batched") return publishBatch(asked);
+  const body = await readBody(request, mode.value === "structured" ? limits.eventBytes : limits.messageBytes);
   if (!body.ok) return body;
-  const item = readRaw(request.headers, body.value, topic.settings, stampOf(broker, request, asked.since));
+  const stamp = stampOf(broker, request, asked.since);
+  const item = readOne(mode.value, request.headers, body.value, topic.settings, stamp);
   if (!item.ok) return item;
   const producer = producerOf(request.headers, 1);
   if (!producer.ok) return producer;
@@ -111,16 +124,33 @@ async function publishBatch(asked: Asked): Promise<Result<never> | Response> {
   const { broker, request } = asked;
   const body = await readBody(request, limits.publishRequestBytes);
   if (!body.ok) return body;
-  const atomicInUrl = new URL(request.url).searchParams.get("atomic");
-  const batch = readBatch(body.value, request.headers.get("content-type"), atomicInUrl);
-  if (!batch.ok) return batch;
-  const { values, atomic } = batch.value;
-  const stamp = stampOf(broker, request, asked.since);
-  const items = values.map((value, index) => (value.ok ? readItem(value.value, index, stamp) : value));
+  const read = readItems(request, body.value, stampOf(broker, request, asked.since));
+  if (!read.ok) return read;
+  const { items, atomic } = read.value;
   const producer = producerOf(request.headers, items.length);
   if (!producer.ok) return producer;
   const publish = publishOf(items, { atomic, producer: producer.value }, request);
   return answer(asked, publish, await publishItems(broker, asked.topic, publish), "batch");
+}
+
+type ReadItems = Readonly<{ items: readonly Result<Draft>[]; atomic: boolean }>;
+
+function readItems(request: Request, body: Uint8Array, stamp: Stamp): Result<ReadItems> {
+  const mode = eventMode(request.headers);
+  if (!mode.ok) return mode;
+  const atomic = readAtomic(new URL(request.url).searchParams.get("atomic"));
+  if (!atomic.ok) return atomic;
+  if (mode.value === "batched") {
+    const items = readEventBatch(body, stamp);
+    return items.ok ? ok({ items: items.value, atomic: atomic.value }) : items;
+  }
+  const batch = readBatch(body, request.headers.get("content-type"), atomic.value);
+  if (!batch.ok) return batch;
+  const { values, ...rest } = batch.value;
+  return ok({
+    ...rest,
+    items: values.map((value, index) => (value.ok ? readItem(value.value, index, stamp) : value)),
+  });
 }
 
 /** What a producer numbers is taken whole or not at all, and takes its offset at once. */
@@ -135,7 +165,7 @@ function publishOf(
 }
 
 function stampOf({ runtime }: Broker, { headers }: Request, publishedAt: number): Stamp {
-  return { publishedAt, ...traceparentOf(headers), newId: () => runtime.newId() };
+  return { publishedAt, ...traceOf(headers), newId: () => runtime.newId() };
 }
 
 // ── answering ────────────────────────────────────────────────────────────────────────────────────────

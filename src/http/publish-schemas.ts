@@ -1,6 +1,7 @@
 // What publishing takes and answers, for the OpenAPI page: publish-items.ts reads it by hand.
 
 import { z } from "zod";
+import { EVENT_BATCH_JSON, EVENT_JSON, SPECVERSION } from "../cloud-event";
 import { limits } from "../limits";
 import { askedInstant, instant, messageId, name, problem, queryNumber, whole } from "./schemas";
 
@@ -41,6 +42,10 @@ export const publishHeaders = z.object({
     .optional()
     .meta({ description: "`wait`: answer only when it is stored.", example: "wait" }),
   traceparent: z.string().optional().meta({ description: "W3C Trace Context." }),
+  tracestate: z.string().optional(),
+  "ce-{attribute}": z.string().optional().meta({
+    description: "An attribute of a CloudEvent in binary mode. Its id is the message id.",
+  }),
 });
 
 export const batchHeaders = publishHeaders.pick({
@@ -48,7 +53,29 @@ export const batchHeaders = publishHeaders.pick({
   "Pennypost-Sequence": true,
   Prefer: true,
   traceparent: true,
+  tracestate: true,
 });
+
+const cloudEvent = z
+  .looseObject({
+    specversion: z.literal(SPECVERSION),
+    id: z.string().min(1),
+    source: z.string().min(1).meta({ description: "A URI reference." }),
+    type: z.string().min(1),
+    subject: z.string().max(limits.subjectBytes).optional(),
+    time: z.string().optional(),
+    datacontenttype: z.string().max(limits.contentTypeBytes).optional(),
+    dataschema: z.string().optional(),
+    data: z.unknown().optional(),
+    data_base64: z.string().optional(),
+  })
+  .meta({ id: "CloudEvent", description: "Further members are extensions." });
+
+/** CloudEvents as a body. */
+export const eventContent = {
+  [EVENT_JSON]: cloudEvent,
+  [EVENT_BATCH_JSON]: z.array(cloudEvent).min(1).max(limits.publishMessages),
+};
 
 export const item = z
   .strictObject({

@@ -150,6 +150,7 @@ export const messageFields = {
   attributes: z.record(z.string(), z.string()).optional(),
   headers: z.record(z.string(), z.string()).optional().meta({ description: "Headers that the topic kept." }),
   traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
   publishedAt: instant,
   deliverAt: instant
     .optional()

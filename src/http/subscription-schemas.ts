@@ -73,7 +73,7 @@ export function checkSubscription(body: SubscriptionFields, { local }: { local: 
   if (!isPush && body.guarantee === "effectively-once") {
     complain("guarantee", "effectively-once is for push; a pull consumer uses a ledger");
   }
-  faults.push(...guaranteeFaults(body));
+  faults.push(...guaranteeFaults(body), ...formatFaults(body));
   if (minDelayMs > maxDelayMs) {
     faults.push({ field: "retry.minDelayMs", detail: "it is above retry.maxDelayMs", limit: maxDelayMs });
   }
@@ -98,6 +98,18 @@ function guaranteeFaults({
   if (endpoint === undefined || (ackDeadlineMs ?? endpoint.timeoutMs) >= endpoint.timeoutMs) return [];
   const detail = "it is below endpoint.timeoutMs: a lease outlives its request";
   return [{ field: "ackDeadlineMs", detail, limit: endpoint.timeoutMs }];
+}
+
+/** What one request cannot carry: binary mode is for one event, and a batch of events has no place for claims. */
+function formatFaults({ endpoint, batch, guarantee }: SubscriptionFields): FieldFault[] {
+  const isBatch = (batch?.maxMessages ?? 1) > 1;
+  if (!isBatch || endpoint === undefined || endpoint.format === "raw") return [];
+  if (endpoint.format === "cloudevents-binary") {
+    const detail = "binary mode carries one event: batches are cloudevents-structured";
+    return [{ field: "endpoint.format", detail }];
+  }
+  if (guarantee !== "effectively-once") return [];
+  return [{ field: "guarantee", detail: "a batch of CloudEvents has no place for claims", limit: 1 }];
 }
 
 /** A subscription's settings from its body. A body without a signing secret keeps the one that is held. */

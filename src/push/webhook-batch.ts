@@ -29,16 +29,25 @@ export function batchComposition(partition: number, items: readonly Item[]): str
   return items.map(({ offset, message }) => `${partition}:${offset}:${message.id}`).join("\n");
 }
 
-/** The messages that a 2xx answer names as failed; undefined when it cannot be understood. */
+/**
+ * The messages that a 2xx answer names as failed; undefined when it cannot be understood. `nameOf` says by which id the
+ * request named each.
+ */
 export function batchFailures(
   answer: Readonly<{ contentType: string | null; text: string; whole: boolean }>,
   items: readonly Item[],
+  nameOf: (item: Item) => string = ({ message }) => message.id,
 ): Failures | undefined {
   if (!isJson(answer.contentType) || (answer.whole && answer.text.trim() === "")) return new Map();
   if (!answer.whole) return undefined;
   const named = namedFailures(parse(answer.text));
-  const ids = new Set(items.map(({ message }) => message.id));
-  return named?.every(([id]) => ids.has(id)) ? new Map(named) : undefined;
+  const known = Map.groupBy(items, nameOf);
+  if (!named?.every(([name]) => known.has(name))) return undefined;
+  return new Map(
+    named.flatMap(([name, reason]) =>
+      (known.get(name) ?? []).map(({ message }) => [message.id, reason] as const),
+    ),
+  );
 }
 
 /** Any JSON is a fine answer, unless it has a `failed` that is not a list of ids. */

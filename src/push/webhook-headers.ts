@@ -27,7 +27,7 @@ const CONNECTION_HEADERS = new Set([
   "transfer-encoding",
   "upgrade",
 ]);
-const OUR_HEADERS = new Set(["content-type", "traceparent"]);
+const OUR_HEADERS = new Set(["content-type", "traceparent", "tracestate"]);
 const OUR_PREFIXES = ["webhook-", "pennypost-", "cf-"];
 const UNSAFE = /[^\x20-\x24\x26-\x7e]+|^ +| +$/g;
 const utf8 = new TextEncoder();
@@ -37,7 +37,7 @@ export function messageHeaders(
   { topic, subscription, partition }: Origin,
   { message, offset, attempt }: Readonly<{ message: Message; offset: number; attempt: number }>,
 ): HeaderList {
-  const { orderingKey, subject, attributes = {}, headers = {}, traceparent } = message;
+  const { orderingKey, subject, attributes = {}, headers = {}, traceparent, tracestate } = message;
   const list: Record<string, string> = foreignHeaders(headers);
   for (const [name, value] of Object.entries(attributes)) {
     list[`pennypost-attr-${name.toLowerCase()}`] = headerSafe(value);
@@ -51,6 +51,7 @@ export function messageHeaders(
   if (orderingKey !== undefined) list["pennypost-ordering-key"] = headerSafe(orderingKey);
   if (subject !== undefined) list["pennypost-subject"] = headerSafe(subject);
   if (traceparent !== undefined) list.traceparent = headerSafe(traceparent);
+  if (tracestate !== undefined) list.tracestate = headerSafe(tracestate);
   return list;
 }
 

@@ -4,11 +4,13 @@
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { PushSettings } from "../settings";
+import { childTraceparent } from "../trace-context";
 import type { Failures, Item, WebhookAnswer } from "./dispatch-plan";
 import { CLAIM_LEASE_MS, type Claims, handOverMs } from "./hand-over";
 import { retryAfterMs } from "./retry-after";
 import { batchId, sign } from "./signature";
 import { BATCH_CONTENT_TYPE, batchBody, batchComposition, batchFailures } from "./webhook-batch";
+import { eventBatchContent, eventContent, nameInBatch } from "./webhook-event";
 import {
   batchHeaders,
   claimHeaders,
@@ -35,7 +37,8 @@ export type Endpoint = Readonly<{
   minRetryMs: number;
 }>;
 
-type Content = Readonly<{ id: string; headers: HeaderList; body: Uint8Array }>;
+/** `fixed` are headers that an endpoint's own cannot replace. */
+type Content = Readonly<{ id: string; headers: HeaderList; fixed?: HeaderList; body: Uint8Array }>;
 export type Body = Readonly<{ text: string; whole: boolean }>;
 
 const NO_FAILURES: Failures = new Map();
@@ -50,7 +53,8 @@ export async function sendWebhook(
 ): Promise<WebhookAnswer> {
   const at = wire.runtime.now();
   try {
-    const request = await webhookRequest(endpoint, parcel, Math.floor(at / 1000), claims);
+    const attempt = inNewSpans(parcel, wire);
+    const request = await webhookRequest(endpoint, attempt, Math.floor(at / 1000), claims);
     const response = await wire.fetch(endpoint.push.url, {
       ...request,
       // A redirect could lead anywhere, also where checkEndpointUrl would not: it is an answer, and a failure.
@@ -75,16 +79,26 @@ export async function webhookRequest(
   timestamp: number,
   claims?: Claims,
 ): Promise<Readonly<{ method: "POST"; headers: HeaderList; body: Uint8Array }>> {
-  const { id, headers, body } = await contentOf(origin, push, parcel, claims);
+  const { id, headers, fixed, body } = await contentOf(origin, push, parcel, claims);
   const signature = await sign(keys, { id, timestamp, body });
   const signed = {
     ...withEndpointHeaders(headers, push.headers),
+    ...fixed,
     ...claimHeaders(claims, push.batchMaxMessages > 1),
     "webhook-id": id,
     "webhook-timestamp": String(timestamp),
     ...(signature !== "" && { "webhook-signature": signature }),
   };
   return { method: "POST", headers: signed, body };
+}
+
+/** Each attempt is a span of its own in the trace of its message. */
+function inNewSpans(parcel: readonly Item[], { runtime }: Wire): readonly Item[] {
+  return parcel.map((item) => {
+    const { traceparent } = item.message;
+    const child = traceparent && childTraceparent(traceparent, () => runtime.random());
+    return child ? { ...item, message: { ...item.message, traceparent: child } } : item;
+  });
 }
 
 /** One message goes as its own bytes; an endpoint that takes batches always gets the JSON of a batch. */
@@ -95,11 +109,16 @@ async function contentOf(
   claims: Claims | undefined,
 ): Promise<Content> {
   const [only] = parcel;
+  const { format = "raw" } = push;
   if (push.batchMaxMessages <= 1 && only !== undefined) {
-    return { id: only.message.id, headers: messageHeaders(origin, only), body: only.message.body };
+    const { id, body } = only.message;
+    if (format !== "raw") return { id, ...eventContent(origin, only, format) };
+    return { id, headers: messageHeaders(origin, only), body };
   }
+  const id = await batchId(batchComposition(origin.partition, parcel));
+  if (format !== "raw") return { id, ...eventBatchContent(origin, parcel) };
   return {
-    id: await batchId(batchComposition(origin.partition, parcel)),
+    id,
     headers: batchHeaders(origin, BATCH_CONTENT_TYPE),
     body: utf8.encode(batchBody(origin.partition, parcel, claims)),
   };
@@ -132,7 +151,8 @@ async function judge(
     };
   }
   const contentType = response.headers.get("content-type");
-  const failures = isBatch ? batchFailures({ contentType, ...body }, parcel) : NO_FAILURES;
+  const nameOf = nameInBatch(endpoint.origin, endpoint.push.format);
+  const failures = isBatch ? batchFailures({ contentType, ...body }, parcel, nameOf) : NO_FAILURES;
   if (failures) return { delivered: true, status, at, latencyMs, failures };
   const note = { at, status, error: "its answer about the batch cannot be understood", latencyMs };
   return { delivered: false, note, gone: false };

@@ -16,8 +16,8 @@ import {
   refuseTogether,
   statusOf,
 } from "../../src/http/publish";
-import { readBatch } from "../../src/http/publish-body";
-import { type Draft, prefersWait, readItem, readRaw, traceparentOf } from "../../src/http/publish-items";
+import { readAtomic, readBatch } from "../../src/http/publish-body";
+import { type Draft, prefersWait, readItem, readRaw, traceOf } from "../../src/http/publish-items";
 import { limits } from "../../src/limits";
 import type { Message } from "../../src/message";
 import { partitionOf, unpackRecords } from "../../src/record-batch";
@@ -121,8 +121,8 @@ describe("one message from headers and a raw body", () => {
 
   test("a traceparent that is not well formed counts as absent", () => {
     const good = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
-    expect(traceparentOf(new Headers({ traceparent: good }))).toEqual({ traceparent: good });
-    expect(traceparentOf(new Headers({ traceparent: "x" }))).toEqual({});
+    expect(traceOf(new Headers({ traceparent: good }))).toEqual({ traceparent: good });
+    expect(traceOf(new Headers({ traceparent: "x" }))).toEqual({});
   });
 });
 
@@ -181,8 +181,10 @@ describe("an item of a batch", () => {
 });
 
 describe("the body of a batch", () => {
-  const read = (body: string, type = "application/json", atomic: string | null = null) =>
-    readBatch(utf8.encode(body), type, atomic);
+  const read = (body: string, type = "application/json", atomic: string | null = null) => {
+    const asked = readAtomic(atomic);
+    return asked.ok ? readBatch(utf8.encode(body), type, asked.value) : asked;
+  };
 
   test("JSON has messages, and may be atomic", () => {
     expect(value(read('{"messages":[1,2],"atomic":true}'))).toEqual({ values: [ok(1), ok(2)], atomic: true });
