@@ -197,6 +197,38 @@ export const limits = {
   /** What one cut judges afresh, in bytes of records, before others have their turn. */
   filterCutBytes: 1 * MiB,
 
+  // ── live ───────────────────────────────────────────────────────────────────────────────────────────
+  /** Of one partition of a subscription; each may have leases of its own, of which there are `openLeases`. */
+  socketsPerPartition: 100,
+  /** A token that was taken away reads on for at most this long: then its socket is closed and opened anew. */
+  socketMs: 1 * hour,
+  /** What a consumer may have granted and not got: as much as a pull may ask for. */
+  socketCredit: 1_000,
+  /** A frame's messages; consumers on several sockets take turns, a frame each. */
+  socketFrameMessages: 100,
+  socketFrameBytes: 256 * KiB,
+  /** Sent to a socket since its consumer last said something. It says something to settle, so more would only pile up. */
+  socketUnheardBytes: 4 * MiB,
+  /** What a consumer says in one frame: 1,000 ack ids are 60 kB. */
+  socketFrameInBytes: 1 * MiB,
+  /** One answer of the tail of a log: a reader that came for news has little to catch up with. */
+  tailBytes: 256 * KiB,
+  /** How long one connection of a stream lasts; its reader comes back with the place it has reached. */
+  streamMs: 15 * minute,
+  /** Calls of one connection: a Worker may make 10,000. */
+  streamCalls: 5_000,
+  /** A comment is sent when nothing else was: below what proxies take for dead. */
+  streamHeartbeatMs: 15 * second,
+  /** A reader that takes nothing for this long is cut. */
+  streamStallMs: 30 * second,
+  /** Partitions that a stream waits for at once: a Worker's outgoing connections. The others have their turn. */
+  streamPartitions: 6,
+  /** How long a partition has its turn when there are more: of 64, each is heard within 11 s. */
+  streamTurnMs: 1 * second,
+  /** A ticket stands in a URL, which may be logged. */
+  defaultTicketMs: 1 * minute,
+  maxTicketMs: 15 * minute,
+
   // ── the timeline ───────────────────────────────────────────────────────────────────────────────────
   /** Outcomes ride in the state row up to this size, hundreds of changes, then become a row of their own. */
   outcomeRowBytes: 2 * KiB,

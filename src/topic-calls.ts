@@ -179,6 +179,8 @@ export interface TopicCalls {
   forgetProducer(call: { name: string }): Promise<Result<null>>;
   /** Whole rows from `from` on (trimmed to start there), up to `maxBytes` but at least one row. */
   read(call: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>>;
+  /** As `read`, but when there is nothing from `from` on it waits for it, up to `waitMs`. (A method called `tail` is never served over RPC.) */
+  follow(call: { from: number; maxBytes: number; waitMs: number }): Promise<Result<ReadAnswer>>;
   /** The records at `offsets` (rising) that are still retained, or with `retired` still on disk. */
   readOffsets(call: OffsetsRead): Promise<Result<OffsetsAnswer>>;
   /**

@@ -115,11 +115,17 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "console"],
     why: "it awaits the dispatcher, and is the only one to see it fail",
   },
+  "src/subscription/socket-desk.ts": {
+    may: ["async"],
+    why: "it does what a consumer asks for on what is in memory, which may be read afresh meanwhile",
+  },
+  "src/subscription/socket-pump.ts": { may: ["async"], why: "it awaits leases, and sends them" },
+  "src/http/ticket.ts": { may: ["async", "crypto"], why: "WebCrypto signs, and only asynchronously" },
   "src/subscription/timeline-desk.ts": {
     may: ["async"],
     why: "its audit reads the log, to tell followers, which have no rows",
   },
-  "src/subscription/waiters.ts": { may: ["async", "timer"], why: "it is the waiting of long polls" },
+  "src/waiters.ts": { may: ["async", "timer"], why: "it is the waiting of long polls" },
   "src/push/dispatcher.ts": {
     may: ["async", "console", "fetch", "platform", "timer"],
     why: "the dispatcher is an entrypoint of its own, as an object is",

@@ -11,6 +11,7 @@ import { deadLetterRoutes } from "./dead-letter-routes";
 import { delayRoutes } from "./delay-routes";
 import { filterRoutes } from "./filter-routes";
 import { ledgerRoutes } from "./ledger-routes";
+import { socketRoutes, streamRoutes, ticketRoutes } from "./live-routes";
 import { messageRoutes } from "./message-routes";
 import { metricsRoute } from "./metrics-routes";
 import { operateRoutes } from "./operate-routes";
@@ -40,6 +41,7 @@ export const routes: readonly Route[] = [
   ...[topicPlace, queuePlace].flatMap(timelineRoutes),
   ...[topicPlace, queuePlace].flatMap(delayRoutes),
   ...[topicPlace, queuePlace].flatMap(producerRoutes),
+  ...[topicPlace, queuePlace].flatMap(streamRoutes),
   ...subscriptionRoutes,
   ...queueRoutes,
   ...[subscriptionPlace, queuePlace].flatMap(readerRoutes),
@@ -50,6 +52,8 @@ export const routes: readonly Route[] = [
   ...[subscriptionPlace, queuePlace].flatMap(seekRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(snapshotRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(pullRoutes),
+  ...[subscriptionPlace, queuePlace].flatMap(socketRoutes),
+  ...[topicPlace, subscriptionPlace, queuePlace].flatMap(ticketRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(claimRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(deadLetterRoutes),
   inboundRoute,

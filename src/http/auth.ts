@@ -5,6 +5,7 @@ import { ok, type Refused, type Result, refuse } from "../errors";
 import { toBase64 } from "../message-json";
 import type { Broker } from "./broker";
 import { onlyPublishesTo, type Principal, parseScope, rootPrincipal } from "./scope";
+import { readTicket } from "./ticket";
 
 const TOKEN_PREFIX = "pp_";
 const SECRET_BYTES = 32;
@@ -36,6 +37,25 @@ export async function authenticateInbound(
   const topic = onlyPublishesTo(found.value);
   if (topic !== undefined) return ok({ principal: found.value, topic });
   return refuse("forbidden", "A token in a URL has one scope: to publish to exactly one topic.");
+}
+
+/** Who listens with a ticket: it may read live right below the path that it was made for, and do nothing else. */
+export async function authenticateTicket(
+  broker: Broker,
+  text: string,
+  request: Request,
+): Promise<Result<Principal>> {
+  const ticket = await readTicket(text, broker.rootToken, broker.runtime.now());
+  if (!ticket.ok) return ticket;
+  const { path, principal: id } = ticket.value;
+  if (path !== ticketPath(request)) return refuse("forbidden", "The ticket is for another path.");
+  return ok({ id, scopes: [{ verb: "consume", topics: "*" }] });
+}
+
+/** The path that a ticket is made for, or used below: the request's without its last part. */
+export function ticketPath({ url }: Request): string {
+  const { pathname } = new URL(url);
+  return pathname.slice(0, pathname.lastIndexOf("/"));
 }
 
 /** A new token, and its hash to be kept. The token is shown once. */

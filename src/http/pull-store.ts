@@ -5,17 +5,12 @@ import { waitUntil } from "cloudflare:workers";
 import { inParallel } from "../catalog/entry-lifecycle";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
-import { type MessageJson, messageJson } from "../message-json";
-import { unpackRecords } from "../record-batch";
-import type { LeaseAnswer } from "../subscription-calls";
+import { type PulledMessage, showLease } from "../pulled-message";
 import type { Broker } from "./broker";
 import { subscriptionAt } from "./partition-routes";
 import type { Found } from "./place-routes";
 
 export type Pulling = Readonly<{ max: number; waitMs: number; ackDeadlineMs?: number | undefined }>;
-/** Under at-most-once there is nothing to settle, so no ack id and no deadline. */
-export type PulledMessage = MessageJson &
-  Readonly<{ partition: number; offset: number; attempt: number; ackId?: string; deadlineAt?: number }>;
 
 type Pull = Readonly<
   {
@@ -125,22 +120,4 @@ async function leaseFrom(
     }
   }
   return ok(messages);
-}
-
-function showLease(
-  partition: number,
-  { leaseId, deadlineAt, settled, deliveries, records }: LeaseAnswer,
-): readonly PulledMessage[] {
-  const messages = unpackRecords(records);
-  return deliveries.flatMap(({ offset, attempt }, index) => {
-    const message = messages[index];
-    if (!message) throw new Error("a lease came without its records");
-    return {
-      ...messageJson(message),
-      partition,
-      offset,
-      attempt,
-      ...(!settled && { ackId: `${partition}.${offset}.${leaseId}`, deadlineAt }),
-    };
-  });
 }

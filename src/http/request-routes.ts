@@ -9,8 +9,8 @@ import { type BrokerError, ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { joinBytes } from "../record-batch";
 import type { Runtime } from "../runtime";
-import { authenticate } from "./auth";
-import { brokerOf } from "./broker";
+import { authenticate, authenticateTicket } from "./auth";
+import { type Broker, brokerOf } from "./broker";
 import { parseBody } from "./json";
 import { parse } from "./parse";
 import { problemResponse } from "./problem";
@@ -39,10 +39,7 @@ async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promis
   if (!broker.ok) return broker;
   const request = c.req.raw;
   const rawParams: Record<string, string> = c.req.param();
-  const principal =
-    route.access === "public"
-      ? ok(NOBODY)
-      : await authenticate(broker.value, request.headers.get("authorization"));
+  const principal = await principalOf(route, broker.value, request);
   if (!principal.ok) return principal;
   const refused = checkAccess(route, principal.value, rawParams);
   if (refused) return { ok: false, error: refused };
@@ -54,6 +51,13 @@ async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promis
   if (!body.ok) return body;
   const inputs = { params: params.value, query: query.value, body: body.value };
   return ok({ broker: broker.value, principal: principal.value, ...inputs, request });
+}
+
+async function principalOf(route: Route, broker: Broker, request: Request): Promise<Result<Principal>> {
+  if (route.access === "public") return ok(NOBODY);
+  const ticket = route.takesTicket ? new URL(request.url).searchParams.get("ticket") : null;
+  if (ticket !== null) return authenticateTicket(broker, ticket, request);
+  return authenticate(broker, request.headers.get("authorization"));
 }
 
 async function readJson(schema: ZodType, request: Request): Promise<Result<unknown>> {

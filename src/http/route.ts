@@ -33,6 +33,8 @@ type Described = Readonly<{
   summary: string;
   description?: string;
   access: Access;
+  /** A ticket in the query may stand for the token. */
+  takesTicket?: true;
   /** What the answers are, by status; problems are added to every route. */
   answers: Readonly<
     Record<number, Readonly<{ description: string; schema?: ZodType; contentType?: string }>>

@@ -1,6 +1,7 @@
 // The words that the API's requests and answers share: names, ids, numbers and pages, each with its limit.
 
 import { type ZodType, z } from "zod";
+import { ACK_ID, type AckId, parseAckId } from "../ack-id";
 import { limits } from "../limits";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
@@ -8,8 +9,6 @@ const MESSAGE_ID = /^[\x21-\x2d\x2f-\x7e]+$/;
 const WHOLE_NUMBER = /^(?:0|[1-9]\d{0,15})$/;
 const PLACE = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,15})$/;
 const LETTER_PLACE = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,15})$/;
-const UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
-const ACK_ID = new RegExp(`^(0|[1-9]\\d{0,2})\\.(0|[1-9]\\d{0,15})\\.(${UUID})$`);
 
 /** A whole number from `min` to `max`. */
 export function whole(min: number, max: number) {
@@ -103,12 +102,8 @@ export const ackId = z
   .string()
   .max(128)
   .regex(ACK_ID, "this is no ack id")
-  .transform((value) => {
-    const [, partition, offset, leaseId = ""] = ACK_ID.exec(value) ?? [];
-    return { ackId: value, partition: Number(partition), offset: Number(offset), leaseId };
-  })
+  .transform((value) => parseAckId(value) as AckId)
   .meta({ type: "string", example: "0.42.0198f0a2-4c1e-7d3a-9b57-3f1c2a5d6e7f" });
-export type AckId = Readonly<{ ackId: string; partition: number; offset: number; leaseId: string }>;
 
 /** A page of items and where the next begins; null when this is the last. */
 export function listOf(items: string, schema: ZodType) {

@@ -1,6 +1,7 @@
 // Settling ack ids: each partition is asked once for all of its own, side by side, and the answers go back into the
 // order in which they were asked.
 
+import type { AckId } from "../ack-id";
 import { inParallel } from "../catalog/entry-lifecycle";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
@@ -10,7 +11,6 @@ import { subscriptionAt } from "./partition-routes";
 import type { Found } from "./place-routes";
 import { type Problem, problemOf } from "./problem";
 import { refusalOfFault } from "./request-routes";
-import type { AckId } from "./schemas";
 
 export type Settled = Readonly<{ ackId: string } & ({ status: SettleStatus } | { error: Problem })>;
 type Ask = (

@@ -6,6 +6,7 @@ import type { LeaseDesk } from "./lease-desk";
 import type { LogReader } from "./log-reader";
 import type { ParentDesk } from "./parent-desk";
 import type { PushPump } from "./push-pump";
+import type { SocketPump } from "./socket-pump";
 
 /** What may be due. */
 export type Timed = Readonly<{
@@ -14,10 +15,14 @@ export type Timed = Readonly<{
   reader: Pick<LogReader, "isBehind">;
   parents: Pick<ParentDesk, "isAwaiting">;
   pump: Pick<PushPump, "isActive" | "hasRoom" | "heldUntil" | "gathersUntil">;
+  live: Pick<SocketPump, "isActive">;
 }>;
 
 /** The first instant, in epoch milliseconds, at which something is due; undefined when nothing ever is. */
-export function dueAt({ backlog, desk, pump, reader, parents }: Timed, now: number): number | undefined {
+export function dueAt(
+  { backlog, desk, pump, live, reader, parents }: Timed,
+  now: number,
+): number | undefined {
   const dues = [...backlog.leases].map(({ deadlineAt }) => deadlineAt);
   const next = backlog.ready.peek();
   const heldUntil = pump.isActive ? pump.heldUntil() : undefined;
@@ -26,11 +31,13 @@ export function dueAt({ backlog, desk, pump, reader, parents }: Timed, now: numb
   // What its endpoint keeps waiting lies in memory, or in the log.
   const isUnread = backlog.knownHead > backlog.counters.nextOffset;
   if (heldUntil !== undefined && (isReady || isUnread)) dues.push(heldUntil);
-  if (pump.isActive && pump.hasRoom && isReady) dues.push(now + limits.lookAgainMs);
+  const isListening = live.isActive;
+  const isSending = (pump.isActive && pump.hasRoom) || isListening;
+  if (isSending && isReady) dues.push(now + limits.lookAgainMs);
   // Between two rounds of filtered messages others have their turn.
-  if (pump.isActive && pump.hasRoom && desk.hasMore) dues.push(now);
+  if (isSending && desk.hasMore) dues.push(now);
   if (pump.isActive) dues.push(pump.gathersUntil() ?? Number.POSITIVE_INFINITY);
-  if (pump.isActive && parents.isAwaiting) dues.push(now + backlog.gate.waitMs(now));
+  if ((pump.isActive || isListening) && parents.isAwaiting) dues.push(now + backlog.gate.waitMs(now));
   if (backlog.dying.size > 0) dues.push(now + limits.lookAgainMs);
   const due = dues.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
   return due === Number.POSITIVE_INFINITY ? undefined : due;

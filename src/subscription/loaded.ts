@@ -7,6 +7,7 @@ import { limits } from "../limits";
 import { objectName } from "../object-name";
 import type { Runtime } from "../runtime";
 import type { TopicCalls } from "../topic-calls";
+import type { Waiters } from "../waiters";
 import { Backlog } from "./backlog";
 import { DeadLetterDesk } from "./dead-letter-desk";
 import type { EndpointDesk } from "./endpoint-desk";
@@ -21,9 +22,9 @@ import { PushPump } from "./push-pump";
 import { RecordBuffer } from "./record-buffer";
 import { SeekDesk } from "./seek-desk";
 import { SettleDesk } from "./settle-desk";
+import { type Socket, SocketPump } from "./socket-pump";
 import type { SubscriptionRow, SubscriptionStore } from "./subscription-store";
 import { TimelineDesk } from "./timeline-desk";
-import type { Waiters } from "./waiters";
 
 export type Loaded = {
   row: SubscriptionRow;
@@ -40,6 +41,7 @@ export type Loaded = {
   readonly pulls: PullDesk;
   readonly settles: SettleDesk;
   readonly pump: PushPump;
+  readonly live: SocketPump;
 };
 
 /** What it is put together from, and how it is changed. */
@@ -48,6 +50,7 @@ export type Surroundings = Readonly<{
   dispatcher: DispatchCalls;
   store: SubscriptionStore;
   waiters: Waiters;
+  sockets: () => readonly Socket[];
   /** Dispatches under way: they outlive what is in memory. */
   underway: { count: number };
   /** How the endpoint fares: that outlives it too. */
@@ -99,6 +102,7 @@ function furnish(shared: DeskParts, { topic, partition, state }: Place, around: 
   const { backlog, parents, runtime, isLive } = shared;
   const desk = new LeaseDesk(shared);
   const parts = { ...shared, partition, desk, store, endpoint, row: () => state().row };
+  const settles = new SettleDesk({ ...parts, pause: (reason) => around.pause(state(), reason) });
   const lookAgainMs = () => {
     if (desk.hasMore) return 0;
     return parents.isAwaiting ? backlog.gate.waitMs(runtime().now()) : Number.POSITIVE_INFINITY;
@@ -110,7 +114,8 @@ function furnish(shared: DeskParts, { topic, partition, state }: Place, around: 
     expiry: new ExpiryDesk({ ...parts, topic, waiting: store.waiting }),
     seeks: new SeekDesk({ ...parts, beginAnew: (write) => around.beginAnew(state(), write) }),
     pulls: new PullDesk({ ...parts, polls: new LongPoll({ waiters, runtime, isLive, lookAgainMs }) }),
-    settles: new SettleDesk({ ...parts, pause: (reason) => around.pause(state(), reason) }),
+    settles,
+    live: new SocketPump({ ...parts, settles, sockets: around.sockets }),
     pump: new PushPump({ ...parts, dispatcher, underway, waitUntil, ended: around.goOn }),
   };
 }

@@ -2,7 +2,7 @@
 // is asked while nothing happens, but by a partition that waits for another's keys: of those it gets no news.
 
 import type { Runtime } from "../runtime";
-import type { Waiters } from "./waiters";
+import type { Waiters } from "../waiters";
 
 export type PollParts = Readonly<{
   waiters: Waiters;

@@ -59,6 +59,16 @@ export class SettleDesk {
     return held || call.done ? ok(null) : refuse("lease-lost", "The lease holds nothing any more.");
   }
 
+  /** Gives back whatever these leases hold, no attempt counted. */
+  giveBack(leaseIds: readonly string[]): void {
+    const { backlog, change, settings } = this.parts;
+    change(() => {
+      for (const leaseId of leaseIds) {
+        report(backlog, { leaseId, outcomes: [], done: true }, settings(), this.moment());
+      }
+    });
+  }
+
   /** Ends the leases whose deadline has passed, as many as one alarm may. */
   endOverdue(): void {
     const { backlog, change, settings } = this.parts;

@@ -8,13 +8,14 @@ import { type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
+import { Waiters } from "../waiters";
 import { dueAt } from "./due";
 import { EndpointDesk } from "./endpoint-desk";
 import { saveFiltered, setFilter } from "./filtering";
 import { assemble, type Loaded } from "./loaded";
+import { SocketStore } from "./socket-store";
 import { StaleState } from "./stale-state";
 import type { SubscriptionStore } from "./subscription-store";
-import { Waiters } from "./waiters";
 
 /** The object whose memory it is. */
 export type Host = Readonly<{
@@ -26,6 +27,7 @@ export type Host = Readonly<{
 
 export class SubscriptionMemory {
   readonly waiters = new Waiters();
+  readonly sockets: SocketStore;
   private held: Loaded | undefined;
   private armedAt: number | undefined;
   private readonly underway = { count: 0 };
@@ -33,6 +35,7 @@ export class SubscriptionMemory {
 
   constructor(private readonly host: Host) {
     this.endpoint = new EndpointDesk(host.store.health);
+    this.sockets = new SocketStore(host.ctx);
     this.load();
   }
 
@@ -54,6 +57,7 @@ export class SubscriptionMemory {
     this.held = assemble(row, {
       ...{ env, dispatcher, store, runtime, waiters: this.waiters, underway: this.underway },
       endpoint: this.endpoint,
+      sockets: () => this.sockets.all(),
       waitUntil: (work) => ctx.waitUntil(work),
       isLive: (state) => this.held === state,
       change: (state, decide) => this.change(state, decide),
@@ -111,11 +115,11 @@ export class SubscriptionMemory {
   }
 
   /**
-   * What a push subscription answers to know is leased, or saved as unread with the alarm armed: a restart
+   * What a subscription that sends by itself answers to know is leased, or saved as unread with the alarm armed: a restart
    * forgets nothing. While there is unread anyway, every lease saves it along.
    */
   rememberUnread(state: Loaded, head: number): void {
-    if (!state.pump.isActive || this.held !== state) return;
+    if (this.held !== state || !(state.pump.isActive || state.live.isActive)) return;
     const { counters } = state.backlog;
     if (counters.nextOffset < head && this.host.store.savedHead <= counters.nextOffset) {
       this.change(state, () => {
@@ -166,12 +170,12 @@ export class SubscriptionMemory {
     this.goOn(this.held);
   }
 
-  /** After a change: whoever waits looks again, the dying are buried, and what can be pushed is pushed. */
+  /** After a change: whoever waits looks again, the dying are buried, and what can be sent is sent. */
   goOn(state: Loaded): void {
     this.waiters.wakeAll();
     if (this.held !== state) return;
     const work = state.desk.buryDying().then(async () => {
-      await state.pump.pump();
+      await sendAll(state);
       if (state.desk.hasMore && this.held === state) this.arm(state);
     });
     this.host.ctx.waitUntil(
@@ -206,4 +210,10 @@ export class SubscriptionMemory {
     this.armedAt = Math.max(due, now);
     void this.host.ctx.storage.setAlarm(this.armedAt);
   }
+}
+
+/** Sends what can be sent by itself: to an endpoint, or to whoever listens. */
+export async function sendAll({ pump, live }: Loaded): Promise<void> {
+  await pump.pump();
+  await live.pump();
 }

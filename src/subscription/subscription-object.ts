@@ -36,19 +36,27 @@ import type {
 import type { Audit, Trace, TraceCall } from "../timeline-calls";
 import type { Loaded } from "./loaded";
 import { openFrom } from "./seek";
+import { SocketDesk } from "./socket-desk";
+import { socketOf } from "./socket-store";
 import { statsOf } from "./stats";
-import { SubscriptionMemory } from "./subscription-memory";
+import { SubscriptionMemory, sendAll } from "./subscription-memory";
 import { SubscriptionStore } from "./subscription-store";
+
+/** A close frame without a code, and what it is answered with (RFC 6455, section 7.4). */
+const NO_STATUS = 1005;
+const NORMAL = 1000;
 
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionCalls {
   runtime: Runtime = systemRuntime;
   private readonly store: SubscriptionStore;
   private readonly memory: SubscriptionMemory;
+  private readonly sockets: SocketDesk;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.store = new SubscriptionStore(ctx.storage);
     this.memory = new SubscriptionMemory({ ctx, env, store: this.store, runtime: () => this.runtime });
+    this.sockets = new SocketDesk(this.memory, this.memory.sockets, () => this.runtime);
     void ctx.blockConcurrencyWhile(() => this.memory.recallAlarm());
   }
 
@@ -83,6 +91,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     this.memory.configure(state, call);
     // Of another endpoint nothing is known.
     if (call.settings.push?.url !== settings.push?.url) state.endpoint.forgive(this.runtime.now());
+    this.sockets.dismiss(state);
     return this.wake();
   }
 
@@ -91,6 +100,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const isBuried = this.store.subscription()?.deleted ?? false;
     if (!isBuried) this.store.transaction(() => this.store.bury());
     this.memory.forget();
+    this.sockets.dismiss(undefined);
     return ok(null);
   }
 
@@ -101,7 +111,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       state.reader.informedTo(head);
       state.buffer.append(runs);
       this.memory.waiters.wakeAll();
-      await state.pump.pump();
+      await sendAll(state);
       this.memory.rememberUnread(state, head);
       return ok({ informedTo: head });
     });
@@ -115,6 +125,34 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async ready({ waitMs }: { waitMs: number }): Promise<Result<{ ready: boolean }>> {
     const until = this.runtime.now() + waitMs;
     return this.memory.whenLive(({ pulls }) => pulls.ready(until));
+  }
+
+  // ── sockets ────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Opens a socket: the one call that is a request, because only a response can carry one. */
+  override async fetch(request: Request): Promise<Response> {
+    const query = new URL(request.url).searchParams;
+    const ackDeadlineMs = query.get("ackDeadlineMs");
+    const opened = await this.sockets.open({
+      credit: Number(query.get("credit")),
+      ...(ackDeadlineMs !== null && { ackDeadlineMs: Number(ackDeadlineMs) }),
+    });
+    if (!opened.ok) return Response.json(opened);
+    return new Response(null, { status: 101, webSocket: opened.value });
+  }
+
+  override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
+    await this.sockets.hear(socketOf(socket), data);
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
+    const closing = socketOf(socket);
+    closing.close(code === NO_STATUS ? NORMAL : code, "");
+    await this.sockets.closed(closing);
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    await this.sockets.closed(socketOf(socket));
   }
 
   // ── settling ───────────────────────────────────────────────────────────────────────────────────────

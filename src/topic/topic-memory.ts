@@ -4,6 +4,7 @@
 import { type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { LogRun } from "../topic-calls";
+import { Waiters } from "../waiters";
 import { loadParts, type TopicHost, type TopicParts } from "./topic-parts";
 
 export type MemoryHost = Pick<TopicHost, "store" | "subscriptions" | "topicAt" | "now"> &
@@ -14,6 +15,9 @@ export class TopicMemory {
   loaded: TopicParts | undefined;
   /** When the alarm rings; undefined when it is not armed. */
   armedAt: number | undefined;
+
+  /** Those who follow the log as it grows. */
+  readonly tails = new Waiters();
 
   constructor(private readonly host: MemoryHost) {
     this.load();
@@ -69,6 +73,7 @@ export class TopicMemory {
   /** Owes every reader a notify: armed in the same change as the append, sent right after it. */
   announce({ notifier }: TopicParts, run: LogRun): void {
     this.arm();
+    this.tails.wakeAll();
     this.host.ctx.waitUntil(notifier.announce(run));
   }
 

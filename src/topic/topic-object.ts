@@ -82,10 +82,12 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   /** Leaves a tombstone, also where nothing was: a creation that comes late finds it. */
   async remove(): Promise<Result<null>> {
     if (this.store.topic()?.deleted) return ok(null);
-    return this.memory.change(() => {
+    const buried = this.memory.change(() => {
       this.store.bury();
       return ok(null);
     });
+    this.memory.tails.wakeAll();
+    return buried;
   }
 
   // ── publish ────────────────────────────────────────────────────────────────────────────────────────
@@ -192,6 +194,25 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     return this.memory.whenAlive(({ stored }) =>
       ok(reads.read(stored, from, Math.min(maxBytes, limits.readBytes))),
     );
+  }
+
+  async follow({
+    waitMs,
+    ...call
+  }: {
+    from: number;
+    maxBytes: number;
+    waitMs: number;
+  }): Promise<Result<ReadAnswer>> {
+    const until = this.runtime.now() + waitMs;
+    for (;;) {
+      const { news } = this.memory.tails;
+      const answer = await this.read(call);
+      const leftMs = until - this.runtime.now();
+      const isEnough = !answer.ok || answer.value.runs.length > 0 || answer.value.earliest > call.from;
+      if (isEnough || leftMs <= 0) return answer;
+      await this.memory.tails.wait(leftMs, news);
+    }
   }
 
   async readOffsets({ offsets, retired = false }: OffsetsRead): Promise<Result<OffsetsAnswer>> {

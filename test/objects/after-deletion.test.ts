@@ -26,6 +26,7 @@ const topicTouches = (generation: string): Touch<TopicCalls> => ({
   cuts: (topic) => topic.cuts(),
   knows: (topic) => topic.knows({ ids: ["a"], child: 1 }),
   read: (topic) => topic.read({ from: 0, maxBytes: 1 }),
+  follow: (topic) => topic.follow({ from: 0, maxBytes: 1, waitMs: 0 }),
   readOffsets: (topic) => topic.readOffsets({ offsets: [0] }),
   readLanes: (topic) => topic.readLanes({ lanes: [{ key: "a", from: 0 }], to: 1, limit: 1 }),
   keyedOffsets: (topic) => topic.keyedOffsets({ from: 0, to: 1 }),

@@ -152,6 +152,8 @@ export class SimulatedObject {
     live.instance = this.make(live, {
       storage: guarded(this.storage, live),
       blockConcurrencyWhile,
+      // Nobody listens on sockets here.
+      getWebSockets: () => [],
       waitUntil,
     });
     return live;

@@ -16,6 +16,7 @@ export function callWorker(path: string, init: RequestInit = {}): Promise<Respon
 const target: Target = {
   token: ROOT_TOKEN,
   fetch: callWorker,
+  socket: () => Promise.reject(new Error("route tests open no sockets")),
   receiver: () => Promise.reject(new Error("route tests receive no webhooks")),
 };
 

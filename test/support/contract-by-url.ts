@@ -20,6 +20,13 @@ export function target(notRun: (why: string) => never): Target {
   return {
     token,
     fetch: (path, init) => fetch(`${url}${path}`, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) }),
+    socket: (path) => {
+      const socket = new WebSocket(`${url.replace(/^http/, "ws")}${path}`);
+      return new Promise((resolve, reject) => {
+        socket.addEventListener("open", () => resolve(socket));
+        socket.addEventListener("error", () => reject(new Error("the socket was refused")));
+      });
+    },
     receiver: () => {
       if (!receiverUrl && !HERE.includes(hostname)) {
         notRun(`it needs a webhook receiver that ${hostname} can reach (--receiver-url)`);

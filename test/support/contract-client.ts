@@ -1,12 +1,15 @@
 // A small typed client for the contract's tests: fresh topics, queues and subscriptions, and the verbs on them.
 // It knows HTTP and nothing else of the broker, so that it speaks to any deployment.
 
+import { eventReader, frameReader } from "./contract-live";
 import type { Receiver } from "./contract-receiver";
 
 /** A broker to hold to its contract. */
 export type Target = Readonly<{
   token: string;
   fetch(path: string, init: RequestInit): Promise<Response>;
+  /** Opens a WebSocket, with nothing but its URL to say who asks. */
+  socket(path: string): Promise<WebSocket>;
   /** An endpoint that this broker can reach. */
   receiver(): Promise<Receiver>;
 }>;
@@ -232,6 +235,17 @@ export function contractClient(target: Target) {
     topicAt,
     subscriptionAt,
     receiver: target.receiver,
+    /** Follows a topic; what comes of it is read as it comes. */
+    follow: async (path: string, query = "", headers: Readonly<Record<string, string>> = {}) => {
+      const authorization = `Bearer ${target.token}`;
+      const init = { method: "GET", headers: { authorization, ...headers } };
+      return eventReader(await target.fetch(`${path}/stream${query}`, init));
+    },
+    /** Listens to a subscription on a socket, as a browser does: with a ticket. */
+    listen: async (path: string, query: Readonly<Record<string, string>> = {}) => {
+      const { ticket } = await call<{ ticket: string }>("POST", `${path}/ticket`);
+      return frameReader(await target.socket(`${path}/socket?${new URLSearchParams({ ticket, ...query })}`));
+    },
     /** Creates a topic that nobody else knows. */
     topic: async (settings: object = {}, name = unique("topic")) => {
       await make(`/v1/topics/${name}`, settings);

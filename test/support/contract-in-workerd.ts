@@ -15,6 +15,13 @@ export function target(): Target {
   return {
     token: TOKEN,
     fetch: (path, init) => worker.fetch(`${ORIGIN}${path}`, init),
+    socket: async (path) => {
+      const headers = { upgrade: "websocket" };
+      const { webSocket, status } = await worker.fetch(`${ORIGIN}${path}`, { headers });
+      if (!webSocket) throw new Error(`the socket was answered ${status}`);
+      webSocket.accept();
+      return webSocket;
+    },
     receiver: async () => {
       routeWebhooks();
       const host = `r-${crypto.randomUUID()}.receiver.example`;

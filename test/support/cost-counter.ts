@@ -30,6 +30,7 @@ const TOPIC_CALLS: Readonly<Record<keyof TopicCalls | "alarm", true>> = {
   forgetProducer: true,
   detach: true,
   read: true,
+  follow: true,
   readOffsets: true,
   readLanes: true,
   find: true,

@@ -62,7 +62,9 @@ export function nodeObjects(runtime: Runtime, dispatcher: DispatchCalls) {
   };
   const create = (Class: typeof TopicObject | typeof SubscriptionObject) => (storage: ObjectStorage) => {
     const blockConcurrencyWhile = (work: () => Promise<void>) => work();
-    const ctx = { storage, waitUntil, blockConcurrencyWhile, exports: { Dispatcher: dispatcher } };
+    const getWebSockets = () => [];
+    const exports = { Dispatcher: dispatcher };
+    const ctx = { storage, waitUntil, blockConcurrencyWhile, getWebSockets, exports };
     const instance = new (Class as unknown as new (ctx: unknown, env: unknown) => Instance)(ctx, env);
     instance.runtime = runtime;
     return instance;

@@ -1,0 +1,29 @@
+// A leased message as a consumer sees it, whether it pulls or listens on a socket.
+
+import { ackIdText } from "./ack-id";
+import { type MessageJson, messageJson } from "./message-json";
+import { unpackRecords } from "./record-batch";
+import type { LeaseAnswer } from "./subscription-calls";
+
+/** Under at-most-once there is nothing to settle, so no ack id and no deadline. */
+export type PulledMessage = MessageJson &
+  Readonly<{ partition: number; offset: number; attempt: number; ackId?: string; deadlineAt?: number }>;
+
+/** The messages of a lease, in its order. */
+export function showLease(
+  partition: number,
+  { leaseId, deadlineAt, settled, deliveries, records }: LeaseAnswer,
+): readonly PulledMessage[] {
+  const messages = unpackRecords(records);
+  return deliveries.map(({ offset, attempt }, index) => {
+    const message = messages[index];
+    if (!message) throw new Error("a lease came without its records");
+    return {
+      ...messageJson(message),
+      partition,
+      offset,
+      attempt,
+      ...(!settled && { ackId: ackIdText({ partition, offset, leaseId }), deadlineAt }),
+    };
+  });
+}
