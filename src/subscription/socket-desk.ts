@@ -35,7 +35,7 @@ export class SocketDesk {
       const opened = openSocket(newId(), { credit, ackDeadlineMs, now: now() });
       const { partition } = state.row;
       const socket = this.sockets.accept(opened, { type: "open", partition, credit, until: opened.until });
-      this.lookAgain(state);
+      this.memory.goOn(state);
       return ok(socket);
     });
   }
@@ -52,7 +52,7 @@ export class SocketDesk {
     socket.keep(heard(socket.state(), granted));
     const done = await this.memory.whenLive(async (state) => {
       if (value.type !== "credit") this.answer(socket, value, settle(state, value, this.runtime().now()));
-      this.lookAgain(state);
+      this.memory.goOn(state);
       return ok(null);
     });
     if (!done.ok) socket.close(closings.gone, "the subscription is gone");
@@ -74,12 +74,6 @@ export class SocketDesk {
     if (state === undefined) this.sockets.closeAll(closings.gone, "the subscription is gone");
     else if (state.row.settings.type !== "pull")
       this.sockets.closeAll(closings.notPull, "the subscription pushes");
-  }
-
-  /** Credit may have been granted, or something settled; and after a rest nobody knows how far the log reaches. */
-  private lookAgain(state: Loaded): void {
-    state.reader.doubt();
-    this.memory.goOn(state);
   }
 
   private answer(socket: Socket, { ackIds, ref }: Settling, statuses: readonly SettleStatus[]): void {

@@ -33,7 +33,8 @@ export type SocketPumpParts = Readonly<{
 export class SocketPump {
   private pumping: Promise<void> | undefined;
   private again = false;
-  private ask = false;
+  /** Memory that is new does not know how far the log reaches: the first look asks. From then on notifies tell. */
+  private asks = true;
 
   constructor(private readonly parts: SocketPumpParts) {}
 
@@ -44,9 +45,8 @@ export class SocketPump {
     return this.parts.sockets().some((socket) => roomOf(socket.state()) > 0);
   }
 
-  /** Sends what can be sent now. With `ask` the log is read even if nothing new is known of. */
-  async pump(ask = false): Promise<void> {
-    this.ask ||= ask;
+  /** Sends what can be sent now. One at a time: whoever comes meanwhile makes it look once more. */
+  async pump(): Promise<void> {
     if (!this.isActive) return;
     this.again = true;
     this.pumping ??= this.pumpAll().finally(() => {
@@ -84,9 +84,9 @@ export class SocketPump {
     const { ackDeadlineMs = row().settings.ackDeadlineMs } = state;
     const leaseId = leaseIdOf(state, runtime().newId());
     const wanted = { leaseId, max, maxBytes: limits.socketFrameBytes, ackDeadlineMs };
-    const { ask } = this;
-    this.ask = false;
-    const lease = await desk.lease(wanted, ask);
+    const { asks } = this;
+    this.asks = false;
+    const lease = await desk.lease(wanted, asks);
     if (lease.deliveries.length === 0) return false;
     this.send(socket, lease);
     return true;
