@@ -213,7 +213,6 @@ export class SubscriptionMemory {
 }
 
 /** Sends what can be sent by itself: to an endpoint, or to whoever listens. */
-export async function sendAll({ pump, live }: Loaded): Promise<void> {
-  await pump.pump();
-  await live.pump();
+export function sendAll({ pump, live, row }: Loaded): Promise<void> {
+  return row.settings.type === "push" ? pump.pump() : live.pump();
 }
