@@ -53,9 +53,9 @@ export class ConsumerSteps {
   nack(): void {
     const held = this.someLease();
     if (!held) return;
-    const { chance } = this.clients;
+    const { chance, world } = this.clients;
     const delay = chance.happens(0.3) ? { delayMs: chance.below(5_000) } : {};
-    const deadLetter = chance.happens(0.2);
+    const deadLetter = chance.happens(world.plan.features.has("moves") ? 0.5 : 0.2);
     this.clients.call(held.watched.object.remote, "nack", [{ refs: held.refs, deadLetter, ...delay }]);
   }
 

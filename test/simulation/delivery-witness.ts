@@ -2,24 +2,13 @@
 // in order, once that is on disk, with a picture of what was in hand after. It keeps accounts of its own from the
 // evidence, and complains when a promise is broken or the object's accounts differ.
 
-import type { RedriveCall } from "../../src/dead-letter-calls";
 import type { DispatchCall } from "../../src/dispatch-calls";
 import type { Result } from "../../src/errors";
 import { unpackRecords } from "../../src/record-batch";
-import {
-  type DeadLetter,
-  isReceiverLease,
-  type LeaseAnswer,
-  type LeaseRef,
-  type NackCall,
-  type ReportCall,
-  receiverLeaseId,
-  type SeekAnswer,
-  type SeekCall,
-  type SettleStatus,
-} from "../../src/subscription-calls";
+import { isReceiverLease, type LeaseAnswer } from "../../src/subscription-calls";
 import { checkAccounts, type Ended, type Overdue } from "./accounts";
 import type { Counts } from "./coverage";
+import { DeedEvidence, type EvidenceParts } from "./deed-evidence";
 import { checkFormer, checkLane, checkLanes, type Standing } from "./lane-checks";
 import type { LogWitness } from "./log-witness";
 import type { Deed } from "./object-host";
@@ -30,36 +19,22 @@ export type Observation = Readonly<{ at: number; deeds: readonly Deed[]; picture
 
 type Fate = keyof Ended;
 
-export type WitnessParts = Readonly<{
-  partition: number;
-  log: LogWitness;
-  counts: Counts;
-  /** The witnesses of the partitions that a raise made this one of, the nearest first. */
-  ancestors: () => readonly DeliveryWitness[];
-  /** Whether the endpoint has acknowledged a message; always true where there is none. */
-  isAcknowledged: (id: string, isPush: boolean) => boolean;
-  /** Whether the topic that dead letters are moved to has a message. */
-  isElsewhere: (id: string) => boolean;
-}>;
+export type WitnessParts = EvidenceParts &
+  Readonly<{
+    /** The witnesses of the partitions that a raise made this one of, the nearest first. */
+    ancestors: () => readonly DeliveryWitness[];
+    /** Whether the endpoint has acknowledged a message; always true where there is none. */
+    isAcknowledged: (id: string, isPush: boolean) => boolean;
+  }>;
 
 export class DeliveryWitness implements Standing {
   private before: Picture | undefined;
-  /** Offsets that came to their end, by evidence. */
   private readonly finished = new Map<number, Fate>();
-  /** The newest lease under which each offset was handed out. */
   private readonly newest = new Map<number, { leaseId: string; attempt: number }>();
-  /** Offsets that may be settled by the deeds of this observation, each with the leases that say so. */
-  private readonly evidence = new Map<number, Set<string>>();
-  private readonly released = new Set<string>();
-  /** Offsets of which this observation says that an attempt failed. */
-  private readonly failedNow = new Set<number>();
-  private readonly redrivenNow = new Set<number>();
-  /** At-most-once: offsets that this observation settled as it handed them out. */
-  private readonly settledNow = new Set<number>();
   private readonly redrivenEver = new Set<number>();
   /** How many had come to their end when they were readmitted from an earlier epoch. */
   private readonly endedBefore: Ended = { acked: 0, purged: 0, moved: 0 };
-  private readonly seeks = new Map<string, string>();
+  private readonly told: DeedEvidence;
   private readonly handedNow = new Map<string, readonly number[]>();
   readonly partition: number;
   readonly log: LogWitness;
@@ -69,6 +44,8 @@ export class DeliveryWitness implements Standing {
     this.partition = parts.partition;
     this.log = parts.log;
     this.counts = parts.counts;
+    const { finished, newest, redrivenEver } = this;
+    this.told = new DeedEvidence(parts, { finished, newest, redrivenEver });
   }
 
   get acked(): number {
@@ -103,14 +80,8 @@ export class DeliveryWitness implements Standing {
     const before = isNewEpoch || !this.before ? emptied(picture) : this.before;
     if (picture.version < before.version)
       throw new Error(`settings ${picture.version} replaced those of ${before.version}`);
-    this.evidence.clear();
-    this.released.clear();
-    this.failedNow.clear();
-    this.redrivenNow.clear();
-    this.settledNow.clear();
     this.handedNow.clear();
-    for (const deed of deeds) this.noteSettledAtOnce(deed);
-    for (const deed of deeds) this.weigh(deed, before, picture);
+    this.told.gather(deeds, before, picture);
     this.takeReadmitted(before, picture);
     this.settleWhatLeft(before, picture, at);
     this.checkReleases(before, picture, at);
@@ -119,134 +90,6 @@ export class DeliveryWitness implements Standing {
     this.countWhatIs(before, picture);
     checkAccounts(picture, this.ended, () => this.countOverdue(picture, at));
     this.before = picture;
-  }
-
-  // ── what a deed is evidence of ─────────────────────────────────────────────────────────────────────
-
-  private noteSettledAtOnce({ method, args, answer }: Deed): void {
-    const pulled = method === "pull" ? (answer as Result<LeaseAnswer>) : undefined;
-    const lease =
-      method === "deliver" ? (args[0] as DispatchCall).lease : pulled?.ok ? pulled.value : undefined;
-    if (lease?.settled) for (const { offset } of lease.deliveries) this.settledNow.add(offset);
-  }
-
-  private weigh({ method, args, answer }: Deed, before: Picture, after: Picture): void {
-    const [call] = args;
-    const value = (answer as Result<unknown> | undefined)?.ok
-      ? (answer as { value: unknown }).value
-      : undefined;
-    if (method === "report") this.weighReport(call as ReportCall, before);
-    if (value === undefined) return;
-    if (method === "seek") this.weighSeek(call as SeekCall, value as SeekAnswer);
-    if (method === "ack")
-      this.weighAcks((call as { refs: LeaseRef[] }).refs, value as SettleStatus[], before);
-    if (method === "nack") this.weighNacks(call as NackCall, value as SettleStatus[], before);
-    if (method === "extend")
-      this.weighExtends((call as { refs: LeaseRef[] }).refs, value as SettleStatus[], before);
-    if (method === "purge") for (const offset of leftTheDead(before, after)) this.purged(offset, after);
-    if (method === "redrive") for (const offset of leftTheDead(before, after)) this.redriven(offset, after);
-    if (method === "redrive") this.checkPace(call as RedriveCall, before, after);
-    if (method === "moveLetters" && after.counters.moved > before.counters.moved)
-      for (const offset of leftTheDead(before, after)) this.moved(offset, after);
-    if (method === "deadLetters") this.weighLetters(value as DeadLetter[]);
-  }
-
-  private weighAcks(refs: readonly LeaseRef[], statuses: readonly SettleStatus[], before: Picture): void {
-    for (const [i, { offset, leaseId }] of refs.entries()) {
-      const held = before.inHand.get(offset);
-      const isNewest = this.newest.get(offset)?.leaseId === leaseId && held !== undefined;
-      if (statuses[i] === "acked") {
-        if (!isNewest)
-          throw new Error(`an ack of ${offset} under ${leaseId} was taken: not the newest lease`);
-        if (held.state === "waiting") this.counts.lateAcks += 1;
-        this.note(offset, leaseId);
-        this.counts.acks += 1;
-      } else if (isNewest && holds(held, leaseId)) {
-        throw new Error(`an ack of ${offset} that nobody overtook answered ${statuses[i]}`);
-      } else if (held && !isNewest) this.counts.overtakenAcks += 1;
-    }
-  }
-
-  private weighNacks({ refs }: NackCall, statuses: readonly SettleStatus[], before: Picture): void {
-    for (const [i, { offset, leaseId }] of refs.entries()) {
-      if (statuses[i] === "lease-lost") continue;
-      this.expectHolder(before, offset, leaseId, "nack");
-      this.released.add(leaseId);
-      this.failedNow.add(offset);
-      this.counts.nacks += 1;
-    }
-  }
-
-  private weighExtends(refs: readonly LeaseRef[], statuses: readonly SettleStatus[], before: Picture): void {
-    for (const [i, { offset, leaseId }] of refs.entries()) {
-      if (statuses[i] !== "extended") continue;
-      this.expectHolder(before, offset, leaseId, "extend");
-      this.counts.extensions += 1;
-    }
-  }
-
-  /** A dispatcher's report: what it says was delivered may leave, if its lease is the newest. */
-  private weighReport({ leaseId, outcomes, done }: ReportCall, before: Picture): void {
-    if (outcomes.length > 0 || done) this.released.add(leaseId);
-    for (const { offset, result } of outcomes) {
-      const held = before.inHand.get(offset);
-      if (held && !isLeasedBy(held, leaseId)) this.counts.lateReports += 1;
-      if (result === "failed") this.failedNow.add(offset);
-      if (result === "delivered") this.note(offset, leaseId);
-    }
-    for (const outcome of outcomes) {
-      const held = before.inHand.get(outcome.offset);
-      if (outcome.result !== "handed-over" || !held || !isLeasedBy(held, leaseId)) continue;
-      const attempt = held.attempts + 1;
-      this.newest.set(outcome.offset, { leaseId: receiverLeaseId(outcome.fence), attempt });
-      this.counts.handedOver += 1;
-    }
-  }
-
-  private moved(offset: number, after: Picture): void {
-    if (after.inHand.has(offset)) throw new Error(`${offset} was moved, and is in hand`);
-    if (!this.parts.isElsewhere(this.idAt(offset)))
-      throw new Error(`${offset} was taken out as moved, and the other topic does not have it`);
-    this.finished.set(offset, "moved");
-    this.counts.moves += 1;
-  }
-
-  /** At a rate, the n-th of those that go round is not available before its turn. */
-  private checkPace({ pace }: RedriveCall, before: Picture, after: Picture): void {
-    if (!pace || pace.everyMs === 0) return;
-    const dues = leftTheDead(before, after)
-      .map((offset) => after.inHand.get(offset))
-      .flatMap((held) => (held?.state === "waiting" ? [held.availableAt] : []))
-      .sort((a, b) => a - b);
-    for (const [n, at] of dues.entries()) {
-      if (at < Math.round(pace.from + n * pace.everyMs))
-        throw new Error(`the ${n + 1}. of a paced redrive is available at ${at}, before its turn`);
-      this.counts.paced += 1;
-    }
-  }
-
-  private purged(offset: number, after: Picture): void {
-    if (after.inHand.has(offset)) throw new Error(`${offset} was purged, and is in hand`);
-    this.finished.set(offset, "purged");
-    this.counts.purges += 1;
-  }
-
-  private redriven(offset: number, after: Picture): void {
-    if (!after.inHand.has(offset) && !this.settledNow.has(offset))
-      throw new Error(`${offset} was redriven, and is not in hand`);
-    this.newest.delete(offset);
-    this.redrivenNow.add(offset);
-    this.redrivenEver.add(offset);
-    this.counts.redrives += 1;
-  }
-
-  /** The same seek again moves nothing, and gets the first answer. */
-  private weighSeek({ seekId, dryRun }: SeekCall, answer: SeekAnswer): void {
-    if (dryRun) return;
-    const first = this.seeks.get(seekId) ?? JSON.stringify(answer);
-    if (first !== JSON.stringify(answer))
-      throw new Error(`seek ${seekId} was answered ${first}, then otherwise`);
-    this.seeks.set(seekId, first);
   }
 
   /** In a new epoch all leases are void, and everything from its start on is delivered again. */
@@ -269,27 +112,6 @@ export class DeliveryWitness implements Standing {
     }
   }
 
-  /** Every dead letter has its message. */
-  private weighLetters(letters: readonly DeadLetter[]): void {
-    for (const { offset, record, reason } of letters) {
-      if (record === undefined && reason !== "expired")
-        throw new Error(`dead letter ${offset} has no message`);
-      const [message] = record ? unpackRecords(record) : [];
-      if (message && message.id !== this.log.log(this.partition)[offset]?.id)
-        throw new Error(`dead letter ${offset} has another's message`);
-    }
-  }
-
-  private note(offset: number, leaseId: string): void {
-    const leases = this.evidence.get(offset) ?? new Set();
-    this.evidence.set(offset, leases.add(leaseId));
-  }
-
-  private expectHolder(before: Picture, offset: number, leaseId: string, what: string): void {
-    if (holds(before.inHand.get(offset), leaseId)) return;
-    throw new Error(`${what} of ${offset} under ${leaseId} was taken, which did not hold it`);
-  }
-
   // ── what has left, and what was handed out ─────────────────────────────────────────────────────────
 
   /** Whatever was in hand and is not any more has left by an ack under its newest lease, or is dead. */
@@ -297,11 +119,10 @@ export class DeliveryWitness implements Standing {
     for (const [offset, held] of before.inHand) {
       if (after.inHand.has(offset) || after.dead.has(offset) || this.finished.has(offset)) continue;
       const leaseId = this.newest.get(offset)?.leaseId;
-      const isProven =
-        leaseId !== undefined && this.evidence.get(offset)?.has(leaseId) && holds(held, leaseId);
+      const isProven = leaseId !== undefined && this.told.settles(offset, leaseId) && holds(held, leaseId);
       // Never attempted, what has expired leaves without a dead letter.
       const isOverdue = held.attempts === 0 && held.state === "waiting" && this.mayExpire(offset, at);
-      if (!isProven && (isOverdue || this.settledNow.has(offset))) continue;
+      if (!isProven && (isOverdue || this.told.settledNow.has(offset))) continue;
       if (!isProven) throw new Error(`${offset} left without an ack under its newest lease ${leaseId}`);
       if (!this.parts.isAcknowledged(this.idAt(offset), after.settings.type === "push"))
         throw new Error(`${offset} was settled though its endpoint acknowledged nothing`);
@@ -323,10 +144,10 @@ export class DeliveryWitness implements Standing {
       if (
         !isOver &&
         !this.isBehindExpired(offset, held.leaseId, before, at) &&
-        !this.released.has(held.leaseId)
+        !this.told.released.has(held.leaseId)
       )
         throw new Error(`the lease ${held.leaseId} of ${offset} was ended by another`);
-      const mayCount = isOver || this.failedNow.has(offset);
+      const mayCount = isOver || this.told.failedNow.has(offset);
       if (now && now.attempts > held.attempts && !mayCount)
         throw new Error(`an attempt of ${offset} was counted that did not fail`);
     }
@@ -386,11 +207,11 @@ export class DeliveryWitness implements Standing {
   private checkFree(offset: number, leaseId: string, before: Picture, at: number): void {
     const fate = this.finished.get(offset);
     if (fate) throw new Error(`${offset} was handed out though it was ${fate}`);
-    if (before.dead.has(offset) && !this.redrivenNow.has(offset))
+    if (before.dead.has(offset) && !this.told.redrivenNow.has(offset))
       throw new Error(`${offset} was handed out though it is dead`);
     const held = before.inHand.get(offset);
     if (held?.state !== "leased" || held.leaseId === leaseId) return;
-    const isLive = held.deadlineAt > at && !this.released.has(held.leaseId);
+    const isLive = held.deadlineAt > at && !this.told.released.has(held.leaseId);
     if (isLive) throw new Error(`${offset} has two live leases: ${held.leaseId} and ${leaseId}`);
   }
 
@@ -485,7 +306,7 @@ export class DeliveryWitness implements Standing {
     return (
       after.inHand.get(offset)?.state !== "leased" &&
       !this.finished.has(offset) &&
-      !this.failedNow.has(offset)
+      !this.told.failedNow.has(offset)
     );
   }
 }
@@ -499,11 +320,4 @@ function sameButPause(before: Picture, after: Picture): boolean {
 function emptied(picture: Picture): Picture {
   const counters = { ...picture.counters, readmitted: 0, expired: 0, moved: 0 };
   return { ...picture, counters, inHand: new Map(), dead: new Map(), followers: 0, gapCount: 0 };
-}
-
-/** Who was dead, or dying and then buried, and is so no more. */
-function leftTheDead(before: Picture, after: Picture): number[] {
-  const dying = [...before.inHand].filter(([, { state }]) => state === "dying").map(([offset]) => offset);
-  const isOut = (offset: number) => !after.dead.has(offset) && after.inHand.get(offset)?.state !== "dying";
-  return [...before.dead.keys(), ...dying].filter(isOut);
 }

@@ -73,7 +73,8 @@ export class LetterSteps {
         "move",
         (owner, found) => moveLetters(world.platform.brokerFor(owner), found, chosen, TARGET),
         (answer) => {
-          world.counts.movesAnswered += answer.ok ? 1 : 0;
+          if (answer.ok) world.counts.movesAnswered += 1;
+          else world.counts.movesBroken += 1;
           if (again && !answer.ok) ask(false);
         },
         () => {

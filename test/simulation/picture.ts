@@ -173,3 +173,10 @@ export function holds(held: InHand | undefined, leaseId: string): boolean {
   if (held?.state === "leased") return held.leaseId === leaseId;
   return held?.state === "waiting" && held.lastLeaseId === leaseId;
 }
+
+/** Who was dead, or dying and then buried, and is so no more. */
+export function leftTheDead(before: Picture, after: Picture): number[] {
+  const dying = [...before.inHand].filter(([, { state }]) => state === "dying").map(([offset]) => offset);
+  const isOut = (offset: number) => !after.dead.has(offset) && after.inHand.get(offset)?.state !== "dying";
+  return [...before.dead.keys(), ...dying].filter(isOut);
+}

@@ -20,7 +20,7 @@ const FEATURES = {
   handOver: 0.35,
   relays: 0.3,
   raise: 0.3,
-  moves: 0.3,
+  moves: 0.35,
   rebirth: 0.4,
   settings: 0.25,
 } as const;

@@ -24,7 +24,7 @@ const OF_FEATURES = {
   handOver: { receiver: 5 },
   relays: { relay: 7, killRelay: 1.5 },
   raise: { raise: 0.8 },
-  moves: { move: 4 },
+  moves: { move: 6 },
   rebirth: { remove: 2, create: 3 },
   settings: { settings: 4 },
 } as const satisfies Record<Feature, Readonly<Record<string, number>>>;
