@@ -140,13 +140,13 @@ const SETTINGS: Area = [
   one(
     "older settings replace newer ones",
     "subscription/subscription-object.ts",
-    "if (call.version < state.row.version || isSame) return ok(null);",
+    "if (call.version < version || isSame) return ok(null);",
     "if (isSame) return ok(null);",
   ),
   one(
     "new settings are taken only after a restart",
     "subscription/subscription-memory.ts",
-    "state.row = { ...held, settings, version };",
+    "state.row = { ...held, ...call };",
     "",
   ),
 ];
