@@ -2,6 +2,7 @@
 // the second time. Records cross packed (record-batch.ts).
 
 import type { AttemptNote } from "./attempt";
+import type { AttemptsAnswer, AttemptsCall } from "./attempt-calls";
 import type {
   DeadLetter,
   DeadLetterPage,
@@ -247,6 +248,8 @@ export interface SubscriptionCalls {
   position(): Promise<Result<{ openFrom: number }>>;
   /** After a raise: keys that left for `partition`, or for where that came from, and have something unsettled here. */
   pendingKeys(call: { partition: number }): Promise<Result<{ pending: PendingKeys }>>;
+  /** Failed attempts of what is in hand, and of dead letters of this epoch. */
+  attempts(call: AttemptsCall): Promise<Result<AttemptsAnswer>>;
   stats(): Promise<Result<SubscriptionStats>>;
   /** Where the message at an offset is, and why it has not arrived. (A method called `trace` is never served over RPC.) */
   whereabouts(call: TraceCall): Promise<Result<Trace>>;

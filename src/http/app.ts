@@ -5,6 +5,7 @@ import { RegExpRouter } from "hono/router/reg-exp-router";
 import type { ZodObject } from "zod";
 import { refuse } from "../errors";
 import { type Runtime, systemRuntime } from "../runtime";
+import { attemptRoutes } from "./attempt-routes";
 import { auditRoutes } from "./audit-routes";
 import { claimRoutes } from "./claim-routes";
 import { deadLetterRoutes } from "./dead-letter-routes";
@@ -48,6 +49,7 @@ export const routes: readonly Route[] = [
   ...[subscriptionPlace, queuePlace].flatMap(filterRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(secretRoutes),
   signingKeysRoute,
+  ...[subscriptionPlace, queuePlace].flatMap(attemptRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(auditRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(seekRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(snapshotRoutes),

@@ -1,6 +1,8 @@
 // The SQL of dead letters: each with its message, so that it outlives the retention of its topic, and with the epoch
 // in which it died, so that it outlives a seek. Takes no decisions.
 
+import type { AttemptNote } from "../attempt";
+import type { AttemptsCall, FailedDelivery } from "../attempt-calls";
 import type { DeadLetterSelection, LetterAt } from "../dead-letter-calls";
 import { limits } from "../limits";
 import { fitting } from "../sql/page";
@@ -58,6 +60,27 @@ export class DeadLetterStore {
       records.set(offset, row?.record ?? null);
     }
     return records;
+  }
+
+  /** Up to a page and one of those past an offset that have a matching attempt, without their messages. By primary key. */
+  failedAfter(epoch: number, { after, limit, since, status, offset }: AttemptsCall): FailedDelivery[] {
+    return this.sql
+      .exec<{ offset: number; attempts: number; history: string }>(
+        `SELECT offset, attempts, history FROM dead_letters
+         WHERE epoch = ?1 AND offset > ?2 AND offset >= ?3 AND offset <= ?4 AND EXISTS (
+           SELECT 1 FROM json_each(history) AS note
+           WHERE note.value->>'at' >= ?5 AND (?6 IS NULL OR note.value->>'status' = ?6))
+         ORDER BY offset LIMIT ?7`,
+        epoch,
+        after,
+        offset ?? 0,
+        offset ?? Number.MAX_SAFE_INTEGER,
+        since ?? 0,
+        status ?? null,
+        limit + 1,
+      )
+      .toArray()
+      .map((row) => ({ ...row, state: "dead", history: JSON.parse(row.history) as AttemptNote[] }));
   }
 
   /**

@@ -2,6 +2,7 @@
 // leases, and settles them. Push is a pull consumer that lives inside: one state machine serves both.
 
 import { DurableObject } from "cloudflare:workers";
+import type { AttemptsAnswer, AttemptsCall } from "../attempt-calls";
 import type {
   DeadLetter,
   DeadLetterPage,
@@ -34,6 +35,7 @@ import type {
   SubscriptionStats,
 } from "../subscription-calls";
 import type { Audit, Trace, TraceCall } from "../timeline-calls";
+import { findAttempts } from "./failed-attempts";
 import type { Loaded } from "./loaded";
 import { openFrom } from "./seek";
 import { SocketDesk } from "./socket-desk";
@@ -281,6 +283,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
         oldestDeathAt: this.store.deadLetters.oldestDeathAt(),
       };
       return ok(statsOf(backlog, shown));
+    });
+  }
+
+  async attempts(call: AttemptsCall): Promise<Result<AttemptsAnswer>> {
+    return this.memory.whenLive(async ({ backlog, desk }) => {
+      await desk.buryDying();
+      const letters = this.store.deadLetters.failedAfter(backlog.counters.epoch, call);
+      return ok(findAttempts(backlog.deliveries.values(), letters, call));
     });
   }
 

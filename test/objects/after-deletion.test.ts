@@ -55,6 +55,7 @@ const subscriptionTouches = (
   ack: (subscription) => subscription.ack({ refs: [{ offset: 0, leaseId }] }),
   nack: (subscription) => subscription.nack({ refs: [{ offset: 0, leaseId }], deadLetter: true }),
   extend: (subscription) => subscription.extend({ refs: [{ offset: 0, leaseId }], ackDeadlineMs: 1_000 }),
+  attempts: (subscription) => subscription.attempts({ after: -1, limit: 1 }),
   probe: (subscription) => subscription.probe(),
   report: (subscription) =>
     subscription.report({ leaseId, outcomes: [{ offset: 0, result: "delivered" }], done: true }),
