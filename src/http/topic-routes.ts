@@ -1,7 +1,7 @@
 // Topics and queues: create, read, change, list, delete, and the log of either to look at.
 
 import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
-import type { Broker } from "./broker";
+import { type Broker, urlRules } from "./broker";
 import { everyPartition, topicAt } from "./partition-routes";
 import { queueParams, queuePlace, topicParams, topicPlace } from "./place-routes";
 import { type Route, reply, route } from "./route";
@@ -102,8 +102,8 @@ export const queueRoutes: readonly Route[] = [
       200: { description: "It exists with these settings.", schema: queueShown },
       201: { description: "It was created.", schema: queueShown },
     },
-    handle: async ({ broker, params: { queue: name }, body }) => {
-      const rules = checkSubscription(body, broker);
+    handle: async ({ broker, params: { queue: name }, body, request }) => {
+      const rules = checkSubscription(body, urlRules(broker, request));
       if (!rules.ok) return rules;
       const secrets = await secretsOf(broker, body);
       if (!secrets.ok) return secrets;
