@@ -3,7 +3,7 @@
 import { and, asc, eq, getTableColumns, gt, lte, sql } from "drizzle-orm";
 import { limits } from "../limits";
 import { running, schedules, topics } from "./catalog-schema";
-import { ask, asParameters, type CatalogDatabase, openCatalog } from "./d1-store";
+import { ask, asParameters, type CatalogDatabase, matchesOne, openCatalog } from "./d1-store";
 import { packMessage, type Schedule, type Settled, unpackMessage } from "./schedule";
 
 type Row = typeof schedules.$inferSelect;
@@ -33,11 +33,17 @@ export class ScheduleStore {
   async list({
     after,
     limit,
-  }: Readonly<{ after?: string | undefined; limit: number }>): Promise<readonly ScheduleInList[]> {
+    patterns,
+  }: Readonly<{
+    after?: string | undefined;
+    limit: number;
+    /** Of their topics' names. */
+    patterns?: readonly string[] | undefined;
+  }>): Promise<readonly ScheduleInList[]> {
     const page = this.db
       .select(listed)
       .from(schedules)
-      .where(gt(schedules.name, after ?? ""));
+      .where(and(gt(schedules.name, after ?? ""), matchesOne(schedules.topic, patterns)));
     return ask(page.orderBy(asc(schedules.name)).limit(limit));
   }
 

@@ -10,11 +10,11 @@ import { limits } from "../limits";
 import { joinBytes } from "../record-batch";
 import type { Runtime } from "../runtime";
 import { authenticate } from "./auth";
-import { brokerOf } from "./broker";
+import { type Broker, brokerOf } from "./broker";
 import { parseBody } from "./json";
 import { parse } from "./parse";
 import { problemResponse } from "./problem";
-import type { AnyCall, Reply, Route } from "./route";
+import type { AnyCall, Handled, Reply, Route } from "./route";
 import { mayDo, type Principal } from "./scope";
 
 export type HonoEnv = { Bindings: Env };
@@ -26,12 +26,18 @@ export async function serve(route: Route, c: Context<HonoEnv>, runtime: Runtime)
   try {
     const call = await open(route, c, runtime);
     if (!call.ok) return problemResponse(call.error);
-    const handled = await route.handle(call.value);
-    if (handled instanceof Response) return handled;
-    return handled.ok ? replyResponse(handled.value) : problemResponse(handled.error);
+    const { by } = call.value.broker.catalog;
+    const response = responseOf(await route.handle(call.value));
+    if (by) response.headers.set("pennypost-request-id", by.requestId);
+    return response;
   } catch (fault) {
     return problemResponse(refusalOfFault(fault));
   }
+}
+
+function responseOf(handled: Awaited<Handled>): Response {
+  if (handled instanceof Response) return handled;
+  return handled.ok ? replyResponse(handled.value) : problemResponse(handled.error);
 }
 
 async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promise<Result<AnyCall>> {
@@ -53,7 +59,22 @@ async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promis
   const body = route.body ? await readJson(route.body, request) : ok({});
   if (!body.ok) return body;
   const inputs = { params: params.value, query: query.value, body: body.value };
-  return ok({ broker: broker.value, principal: principal.value, ...inputs, request });
+  const acting = isAdministrative(route) ? as(principal.value, broker.value, request) : broker.value;
+  return ok({ broker: acting, principal: principal.value, ...inputs, request });
+}
+
+/** Whether a route changes what exists, and not what a publisher or a consumer works with. */
+export function isAdministrative({ method, access }: Route): boolean {
+  if (method === "get" || access === "public") return false;
+  if (access === "any-token") return true;
+  return access.every((verb) => verb === "manage" || verb === "admin");
+}
+
+/** The broker as it works for somebody: what is changed goes by their name into the audit log. */
+function as({ id, name }: Principal, broker: Broker, request: Request): Broker {
+  const requestId = (request.headers.get("cf-ray") ?? "").slice(0, limits.messageIdLength);
+  const by = { id, name: name ?? id, requestId: requestId || broker.runtime.newId() };
+  return { ...broker, catalog: { ...broker.catalog, by } };
 }
 
 async function readJson(schema: ZodType, request: Request): Promise<Result<unknown>> {
