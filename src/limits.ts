@@ -23,6 +23,8 @@ export const limits = {
   /** Attributes travel as headers to webhooks; Cloudflare allows 128 kB of headers. */
   attributesBytes: 64 * KiB,
   keptHeaderCount: 32,
+  /** Together, names included: foreign senders' signatures and ids are far below. */
+  keptHeadersBytes: 16 * KiB,
 
   // ── a publish ──────────────────────────────────────────────────────────────────────────────────────
   publishMessages: 1_000,
@@ -364,5 +366,11 @@ export const limits = {
   auditTextLength: 200,
   tokenNameLength: 128,
   tokenScopes: 50,
+  /** How long a body may take to come: 8 MiB at 140 kB/s. What trickles in holds memory and a connection meanwhile. */
+  bodyMs: 60 * second,
+  /** JSON up to this size is parsed as it is: however it is nested, it is a few MB in memory. */
+  unscannedJsonBytes: 64 * KiB,
+  /** Objects and lists in one body: each takes about 30 bytes, whether or not there is anything in it. */
+  jsonContainers: 500_000,
   jsonDepth: 64,
 } as const;

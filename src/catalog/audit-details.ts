@@ -2,6 +2,7 @@
 // be a secret. Numbers and switches are shown; of texts only those of fields that are known to hold none.
 
 import { limits } from "../limits";
+import { type Entry, isTopic, type TopicKind } from "./catalog-entry";
 
 /** Who makes a change. */
 export type Actor = Readonly<{ id: string; name: string; requestId: string }>;
@@ -25,10 +26,29 @@ export type AuditNote = Readonly<{
   details: AuditDetails;
 }>;
 
+/** Whose change it is, and of what. */
+export type AuditSubject = Pick<AuditNote, "by" | "resource">;
+
+/** An entry as the API's paths name it; a queue and its subscription are one. */
+export function resourceOf(entry: Entry, topicKind: TopicKind = "topic"): string {
+  if (isTopic(entry)) return `${entry.kind}s/${entry.name}`;
+  if (topicKind === "queue") return `queues/${entry.topic}`;
+  return `topics/${entry.topic}/subscriptions/${entry.name}`;
+}
+
+/** New settings of an entry: a change, or nothing but a pause or its end. */
+export function noteOfSettings(subject: AuditSubject, before: object, after: object): AuditNote {
+  const details = changedFields(before, after);
+  const fields = Object.keys(details);
+  const isPause = fields.includes("paused") && fields.every((field) => /^paused(Reason)?$/.test(field));
+  const verb = "paused" in after && after.paused === true ? "pause" : "resume";
+  return { ...subject, action: isPause ? verb : "change", details };
+}
+
 /** Fields, by their path, whose texts are shown. All others are `(set)`, and when they change `(another)`. */
 const SHOWN_TEXTS: ReadonlySet<string> = new Set([
   ...["name", "kind", "type", "onExhausted", "guarantee", "pausedReason", "keepHeaders", "idHeader"],
-  ...["topic", "cron", "timeZone", "scopes", "at", "push.url", "toTopic", "snapshot"],
+  ...["topic", "cron", "timeZone", "scopes", "at", "push.url", "toTopic", "to", "to.snapshot"],
 ]);
 const SET = "(set)";
 const ANOTHER = "(another)";

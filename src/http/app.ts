@@ -5,6 +5,7 @@ import { RegExpRouter } from "hono/router/reg-exp-router";
 import type { ZodObject } from "zod";
 import { refuse } from "../errors";
 import { type Runtime, systemRuntime } from "../runtime";
+import { auditLogRoute } from "./audit-log-routes";
 import { auditRoutes } from "./audit-routes";
 import { claimRoutes } from "./claim-routes";
 import { deadLetterRoutes } from "./dead-letter-routes";
@@ -56,6 +57,7 @@ export const routes: readonly Route[] = [
   ...ledgerRoutes,
   ...scheduleRoutes,
   ...tokenRoutes,
+  auditLogRoute,
   ...strandedRoutes,
   metricsRoute,
   ...operateRoutes(openApi),

@@ -1,6 +1,7 @@
 // JSON as it arrives: bytes that may be anything.
 
 import { ok, type Result, refuse } from "../errors";
+import { jsonFault } from "./json-scan";
 
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
@@ -18,6 +19,8 @@ export function parseBody(bytes: Uint8Array, contentType: string | null): Result
 
 /** The value of JSON bytes. */
 export function parseJson(bytes: Uint8Array): Result<unknown> {
+  const fault = jsonFault(bytes);
+  if (fault) return refuse("invalid-request", fault.detail, { field: "body", limit: fault.limit });
   try {
     return ok(JSON.parse(utf8.decode(bytes)));
   } catch (fault) {

@@ -81,7 +81,8 @@ export const scheduleRoutes: readonly Route[] = [
     handle: async ({ broker, principal, params }) => {
       const schedule = await find(broker, principal, params.schedule);
       if (!schedule.ok) return schedule;
-      await storeOf(broker).delete(schedule.value);
+      const { by } = broker.catalog;
+      await storeOf(broker).delete(schedule.value, { now: broker.runtime.now(), by });
       return reply(204, undefined);
     },
   }),
