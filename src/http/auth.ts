@@ -2,7 +2,6 @@
 // told whether a name exists before this has passed.
 
 import { ok, type Refused, type Result, refuse } from "../errors";
-import { toBase64 } from "../message-json";
 import type { Broker } from "./broker";
 import { onlyPublishesTo, type Principal, parseScope, rootPrincipal } from "./scope";
 import { mayBeToken, TOKEN_SECRET_BYTES, tokenText } from "./token-text";

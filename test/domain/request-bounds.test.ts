@@ -39,7 +39,10 @@ const PLACES = /^(body\.(ackIds|ids)\[\]|body\.claims\[\]\.claim|id|after)$/;
 const BOUNDED_ELSEWHERE: Readonly<Record<string, string>> = {
   "body.endpoint.url": "checkEndpointUrl",
   "body.endpoint.headers": "at most limits.endpointHeaders, a superRefine",
+  "body.endpoint.auth.tokenUrl": "checkEndpointUrl",
+  "body.endpoint.signatures": "each of the two once, a refine",
   "body.idHeader": "64 characters of HEADER_NAME",
+  keySet: "a UUID",
   "body.keepHeaders": "at most limits.keptHeaderCount",
   "body.message.attributes": "checkMessage",
   "body.message.attributes.*": "checkMessage",
