@@ -24,6 +24,8 @@ export interface Env {
   ENVIRONMENT?: string;
   /** `off` silences the wide log lines. */
   LOG?: string;
+  /** The hosts that lead to this broker, with commas between: no endpoint may be one of them. */
+  OWN_HOSTS?: string;
 }
 
 export type Settings = Readonly<{
@@ -32,17 +34,20 @@ export type Settings = Readonly<{
   rootToken: string | undefined;
   /** What seals, then what only opens. Empty while SECRETS_KEY is not set. */
   secretsKeys: readonly string[];
+  ownHosts: readonly string[];
 }>;
 
 const MIN_ROOT_TOKEN_LENGTH = 16;
 /** As much as 24 random bytes are in base64. */
 const MIN_SECRETS_KEY_LENGTH = 32;
+const OWN_HOST = /^(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+$/;
 
 /** Parses the variables. Throws, naming every fault together, when one is out of its bounds. */
 export function settings(env: Env): Settings {
   const faults: string[] = [];
   const { ENVIRONMENT = "production", LOG = "on", ROOT_TOKEN } = env;
   const secretsKeys = secretsKeysOf(env);
+  const ownHosts = listed(env.OWN_HOSTS?.toLowerCase());
   if (!["local", "production"].includes(ENVIRONMENT)) faults.push("ENVIRONMENT is 'local' or 'production'");
   if (!["on", "off"].includes(LOG)) faults.push("LOG is 'on' or 'off'");
   if (ROOT_TOKEN !== undefined && ROOT_TOKEN.length < MIN_ROOT_TOKEN_LENGTH) {
@@ -53,13 +58,23 @@ export function settings(env: Env): Settings {
       `SECRETS_KEY, and each of SECRETS_KEY_OLD, has at least ${MIN_SECRETS_KEY_LENGTH} characters`,
     );
   }
+  if (!ownHosts.every((host) => OWN_HOST.test(host))) {
+    faults.push("OWN_HOSTS is hosts like broker.example.com or *.example.com, with commas between");
+  }
   if (faults.length > 0) throw new Error(`settings: ${faults.join("; ")}`);
-  return { local: ENVIRONMENT === "local", log: LOG === "on", rootToken: ROOT_TOKEN, secretsKeys };
+  return { local: ENVIRONMENT === "local", log: LOG === "on", rootToken: ROOT_TOKEN, secretsKeys, ownHosts };
 }
 
 /** Old keys alone are none: what cannot be sealed is refused, and says what to set. */
-function secretsKeysOf({ SECRETS_KEY, SECRETS_KEY_OLD = "" }: Env): readonly string[] {
+function secretsKeysOf({ SECRETS_KEY, SECRETS_KEY_OLD }: Env): readonly string[] {
   if (SECRETS_KEY === undefined || SECRETS_KEY === "") return [];
-  const old = SECRETS_KEY_OLD.split(",").map((key) => key.trim());
-  return [SECRETS_KEY, ...old.filter((key) => key !== "")];
+  return [SECRETS_KEY, ...listed(SECRETS_KEY_OLD)];
+}
+
+/** The parts of a variable with commas between. */
+function listed(text = ""): readonly string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
 }

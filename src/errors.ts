@@ -7,6 +7,7 @@ export type ErrorCode =
   | "malformed-body"
   | "unsupported-content-type"
   | "payload-too-large"
+  | "body-too-slow"
   | "unauthenticated"
   | "forbidden"
   | "not-configured"

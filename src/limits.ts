@@ -29,6 +29,8 @@ export const limits = {
   tracestateLength: 512,
   /** 55 characters today; a version of tomorrow may say more. */
   traceparentLength: 128,
+  /** Together, names included: foreign senders' signatures and ids are far below. */
+  keptHeadersBytes: 16 * KiB,
 
   // ── a publish ──────────────────────────────────────────────────────────────────────────────────────
   publishMessages: 1_000,
@@ -413,7 +415,28 @@ export const limits = {
   sweepRuns: 1_000,
   /** Due schedules read, and runs noted, in one call of D1: 3 MB at most. */
   runsAtOnce: 50,
+  /** Tokens of the broker, so that whoever may make them cannot fill D1: 300 bytes each. */
+  tokens: 10_000,
+  /** How long a rotated token's former secret is honoured unless the request says: a working day and a night. */
+  defaultTokenOverlapMs: 1 * day,
+  maxTokenOverlapMs: 30 * day,
+  /** An expired token is shown for this long, so that whoever misses it finds why; then the sweep removes it. */
+  expiredTokenKeptMs: 30 * day,
+  /** The audit log: about 50 MB of D1's 10 GB when it is full of long records, and a year of a busy team's changes. */
+  auditRecords: 100_000,
+  auditKeptMs: 365 * day,
+  /** What one sweep removes of it for its age, and as much for the cap: faster than anybody changes things. */
+  auditPurgedAtOnce: 1_000,
+  /** Fields that one record tells of, and characters of each: with the rest, 20 kB at most. */
+  auditFields: 40,
+  auditTextLength: 200,
   tokenNameLength: 128,
   tokenScopes: 50,
+  /** How long a body may take to come: 8 MiB at 140 kB/s. What trickles in holds memory and a connection meanwhile. */
+  bodyMs: 60 * second,
+  /** JSON up to this size is parsed as it is: however it is nested, it is a few MB in memory. */
+  unscannedJsonBytes: 64 * KiB,
+  /** Objects and lists in one body: each takes about 30 bytes, whether or not there is anything in it. */
+  jsonContainers: 500_000,
   jsonDepth: 64,
 } as const;

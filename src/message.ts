@@ -65,6 +65,7 @@ export function checkMessage(message: Message, prefix = ""): Result<Message> {
     checkText(message.subject, `${prefix}subject`, limits.subjectBytes) ??
     checkText(message.contentType, `${prefix}contentType`, limits.contentTypeBytes) ??
     checkAttributes(message.attributes, `${prefix}attributes`) ??
+    checkHeaders(message.headers, `${prefix}headers`) ??
     checkBody(message.body, `${prefix}data`);
   return fault ? { ok: false, error: fault } : ok(message);
 }
@@ -125,6 +126,20 @@ function checkAttributes(
     field,
     limit: limits.attributesBytes,
   }).error;
+}
+
+function checkHeaders(headers: Message["headers"], field: string): BrokerError | undefined {
+  if (headers === undefined) return undefined;
+  const bytes = Object.entries(headers).reduce(
+    (sum, [name, value]) => sum + utf8Bytes(name) + utf8Bytes(value),
+    0,
+  );
+  if (bytes <= limits.keptHeadersBytes) return undefined;
+  return refuse(
+    "invalid-request",
+    `The headers that the topic keeps are longer than ${limits.keptHeadersBytes} bytes together.`,
+    { field, limit: limits.keptHeadersBytes },
+  ).error;
 }
 
 function checkBody(body: Uint8Array, field: string): BrokerError | undefined {

@@ -47,6 +47,12 @@ export function subscriptionKey(topic: string, generation: string, name: string)
   return `${topic}\0${generation}\0${name}`;
 }
 
+/** Forgets a token, whatever secret it was known by. */
+export function forgetToken(cache: CatalogCache, id: string): void {
+  cache.epoch += 1;
+  for (const [hash, { value }] of cache.tokens) if (value.id === id) cache.tokens.delete(hash);
+}
+
 /** Forgets a topic and its subscriptions. */
 export function forgetTopic(cache: CatalogCache, name: string): void {
   cache.epoch += 1;

@@ -48,6 +48,8 @@ export type Token = Readonly<{
   createdAt: number;
   expiresAt: number | null;
   lastUsedAt: number | null;
+  /** Until when the secret of before the last rotation is honoured too. */
+  previousUntil: number | null;
 }>;
 
 export function isTopic(entry: Entry): entry is TopicEntry {

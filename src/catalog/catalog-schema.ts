@@ -4,6 +4,7 @@
 import { sql } from "drizzle-orm";
 import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
+import type { AuditDetails } from "./audit-details";
 import type { EntryState, TopicKind } from "./catalog-entry";
 import type { PausedReason, RunOutcome } from "./schedule";
 
@@ -78,6 +79,10 @@ export const snapshots = sqliteTable(
   (table) => [primaryKey({ columns: [table.subscription, table.name] })],
 );
 
+/** A token with a former secret, and one that ends. The partial indexes hold these rows only. */
+export const rotated = sql.raw("previous_hash IS NOT NULL");
+export const expiring = sql.raw("expires_at IS NOT NULL");
+
 export const tokens = sqliteTable(
   "tokens",
   {
@@ -89,8 +94,39 @@ export const tokens = sqliteTable(
     createdAt: integer("created_at").notNull(),
     expiresAt: integer("expires_at"),
     lastUsedAt: integer("last_used_at"),
+    /** The hash of before the last rotation, honoured until `previousUntil`. */
+    previousHash: text("previous_hash"),
+    previousUntil: integer("previous_until"),
   },
-  (table) => [uniqueIndex("tokens_by_hash").on(table.hash)],
+  (table) => [
+    uniqueIndex("tokens_by_hash").on(table.hash),
+    index("tokens_by_previous_hash").on(table.previousHash).where(rotated),
+    index("tokens_by_expiry").on(table.expiresAt).where(expiring),
+  ],
+);
+
+/** Who changed what, and when. Numbers rise, and none is given twice. */
+export const auditLog = sqliteTable(
+  "audit_log",
+  {
+    number: integer("number").primaryKey({ autoIncrement: true }),
+    at: integer("at").notNull(),
+    /** A token's id, `root`, or `broker`. */
+    actor: text("actor").notNull(),
+    actorName: text("actor_name").notNull(),
+    action: text("action").notNull(),
+    resource: text("resource").notNull(),
+    requestId: text("request_id").notNull(),
+    /** `begun`, `done`, or the code of the refusal. */
+    outcome: text("outcome").notNull(),
+    /** Bounded, and without secrets. */
+    details: text("details", { mode: "json" }).$type<AuditDetails>().notNull(),
+  },
+  (table) => [
+    index("audit_log_by_resource").on(table.resource),
+    index("audit_log_by_actor").on(table.actor),
+    index("audit_log_by_time").on(table.at),
+  ],
 );
 
 export const strandedBatches = sqliteTable("stranded_batches", {

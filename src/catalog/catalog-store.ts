@@ -8,7 +8,15 @@ import type { Runtime } from "../runtime";
 import { forgetTopic, subscriptionKey } from "./catalog-cache";
 import type { SubscriptionEntry, TopicEntry, TopicKind } from "./catalog-entry";
 import { strandedBatches, subscriptions, topics } from "./catalog-schema";
-import { ask, type Background, CachedReads, type CatalogDatabase, cacheOf, openCatalog } from "./d1-store";
+import {
+  ask,
+  type Background,
+  CachedReads,
+  type CatalogDatabase,
+  cacheOf,
+  matchesOne,
+  openCatalog,
+} from "./d1-store";
 import { EntryStore, toEntry } from "./entry-store";
 import { TokenStore } from "./token-store";
 
@@ -17,6 +25,13 @@ export { CatalogFault } from "./d1-store";
 
 /** A page of a list: what comes after the name `after`. */
 export type Page = Readonly<{ after?: string | null | undefined; limit: number }>;
+
+export type TopicListing = Page &
+  Readonly<{
+    kind?: TopicKind | undefined;
+    /** Names, or beginnings of names followed by `*`; all names when absent. */
+    patterns?: readonly string[] | undefined;
+  }>;
 
 export class CatalogStore {
   /** Tokens, and who holds them. */
@@ -67,16 +82,13 @@ export class CatalogStore {
     forgetTopic(this.reads.cache, name);
   }
 
-  /** Active topics, queues or both, by name. Throws a CatalogFault while D1 is away. */
-  async listTopics({
-    kind,
-    after,
-    limit,
-  }: Page & { kind?: TopicKind | undefined }): Promise<readonly TopicEntry[]> {
+  /** Active topics, queues or both, whose names match, by name. Throws a CatalogFault while D1 is away. */
+  async listTopics({ kind, after, limit, patterns }: TopicListing): Promise<readonly TopicEntry[]> {
     const listed = and(
       gt(topics.name, after ?? ""),
       eq(topics.state, "active"),
       kind && eq(topics.kind, kind),
+      matchesOne(topics.name, patterns),
     );
     const rows = await ask(
       this.db.select().from(topics).where(listed).orderBy(asc(topics.name)).limit(limit),

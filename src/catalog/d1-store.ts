@@ -1,6 +1,6 @@
 // The way to D1 `CATALOG`: asking it, and asking it through what the isolate remembers.
 
-import { DrizzleQueryError, getTableColumns, SQL, sql } from "drizzle-orm";
+import { DrizzleQueryError, getTableColumns, SQL, type SQLWrapper, sql } from "drizzle-orm";
 import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
 import type { SQLiteTable } from "drizzle-orm/sqlite-core";
 import { ok, type Result, refuse } from "../errors";
@@ -38,6 +38,14 @@ export function asParameters(table: SQLiteTable, row: Readonly<Record<string, un
     return value instanceof SQL ? value : sql.param(value, column);
   });
   return sql.join(values, sql`, `);
+}
+
+/** Whether a column of names matches one of `patterns`: names, or the beginning of names followed by `*`. */
+export function matchesOne(column: SQLWrapper, patterns: readonly string[] | undefined): SQL | undefined {
+  if (patterns === undefined) return undefined;
+  const begins = sql`substr(${column}, 1, length(value) - 1) = substr(value, 1, length(value) - 1)`;
+  return sql`EXISTS (SELECT 1 FROM json_each(${JSON.stringify(patterns)})
+    WHERE value = ${column} OR (substr(value, -1) = '*' AND ${begins}))`;
 }
 
 // By binding, because a Worker has one CATALOG for the life of its isolate, and a test has several.

@@ -3,7 +3,8 @@
 
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
-import { type Entry, sameSettings, type TopicEntry } from "./catalog-entry";
+import { BROKER, resourceOf } from "./audit-details";
+import { type Entry, sameSettings, type TopicEntry, type TopicKind } from "./catalog-entry";
 import { away, CatalogFault } from "./d1-store";
 import { type Catalog, configure, finishDeleting } from "./entry-lifecycle";
 import { finishEntry } from "./topic-raise";
@@ -45,16 +46,19 @@ export async function changeSettings<E extends Entry>(
   catalog: Catalog,
   held: E,
   settings: E["settings"],
+  topicKind?: TopicKind,
 ): Promise<Try<Put<E>>> {
   if (sameSettings(held.settings, settings)) return ok({ entry: held, created: false });
-  const entry = await catalog.store.entries.changeSettings(held, settings);
+  const subject = { by: catalog.by ?? BROKER, resource: resourceOf(held, topicKind) };
+  const entry = await catalog.store.entries.changeSettings(held, settings, subject);
   if (!entry) return undefined;
   await configure(catalog, entry);
   return ok({ entry, created: false });
 }
 
 export async function deleteEntry(catalog: Catalog, held: Entry): Promise<Result<null>> {
-  await catalog.store.entries.markDeleting(held);
+  const subject = { by: catalog.by ?? BROKER, resource: resourceOf(held) };
+  await catalog.store.entries.markDeleting(held, ["creating", "active"], subject);
   // As it is now: a raise that was begun meanwhile has made objects that are to be removed as well.
   return finishDeleting(catalog, (await catalog.store.entries.refind(held)) ?? held);
 }

@@ -6,11 +6,18 @@ import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { objectName } from "../object-name";
 import type { Runtime } from "../runtime";
+import type { Actor } from "./audit-details";
 import { type Entry, isTopic, objectsOf, type SubscriptionEntry, type TopicEntry } from "./catalog-entry";
 import type { CatalogStore } from "./catalog-store";
 
 /** What the control plane works with. */
-export type Catalog = Readonly<{ env: Env; store: CatalogStore; runtime: Runtime }>;
+export type Catalog = Readonly<{
+  env: Env;
+  store: CatalogStore;
+  runtime: Runtime;
+  /** Who asks for the changes; the broker itself when it is not said. */
+  by?: Actor;
+}>;
 
 /**
  * Takes an entry to the end of what its state asks for: provisions or removes its objects, or brings their settings

@@ -5,6 +5,15 @@ import { and, asc, eq, exists, gte, inArray, lt, lte, ne, or, type SQL, sql } fr
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import {
+  type AuditNote,
+  type AuditSubject,
+  BROKER,
+  noteOfSettings,
+  resourceOf,
+  shownFields,
+} from "./audit-details";
+import { noteIfChanged } from "./audit-log-store";
+import {
   type Entry,
   type EntryState,
   isTopic,
@@ -71,17 +80,25 @@ export class EntryStore {
   // ── a life: creating, active, deleting, gone ───────────────────────────────────────────────────────
 
   /** Takes a topic's name, and for a queue its subscription's, in one batch. False when the name is taken. */
-  async insertTopic(entry: TopicEntry, subscription?: SubscriptionEntry): Promise<boolean> {
+  async insertTopic(entry: TopicEntry, subscription?: SubscriptionEntry, by = BROKER): Promise<boolean> {
     const insert = this.db.insert(topics).values(newRow(entry)).onConflictDoNothing();
     const topic = insert.returning({ generation: topics.generation });
-    if (!subscription) return (await ask(topic)).length > 0;
-    const [inserted] = await ask(this.db.batch([topic, this.subscriptionInsert(subscription)]));
+    const details = shownFields({
+      ...{ partitions: entry.partitions, ...entry.settings },
+      ...subscription?.settings,
+    });
+    const note = this.note({ by, resource: resourceOf(entry), action: "create", details });
+    const below = subscription ? [this.subscriptionInsert(subscription)] : [];
+    const [inserted] = await ask(this.db.batch([topic, note, ...below]));
     return inserted.length > 0;
   }
 
   /** Takes a subscription's name. False when it is taken, the topic is going, gone or being raised, or it has too many. */
-  async insertSubscription(entry: SubscriptionEntry): Promise<boolean> {
-    return (await ask(this.subscriptionInsert(entry))).length > 0;
+  async insertSubscription(entry: SubscriptionEntry, by = BROKER): Promise<boolean> {
+    const details = shownFields({ startAt: entry.startAt, ...entry.settings });
+    const note = this.note({ by, resource: resourceOf(entry), action: "create", details });
+    const [inserted] = await ask(this.db.batch([this.subscriptionInsert(entry), note]));
+    return inserted.length > 0;
   }
 
   // One statement: no subscription slips in once its topic is `deleting`, or with fewer partitions than it is raised to.
@@ -106,12 +123,18 @@ export class EntryStore {
   }
 
   /** New settings for an active entry of exactly this version. Undefined when another was faster. */
-  async changeSettings<E extends Entry>(entry: E, settings: E["settings"]): Promise<E | undefined> {
+  async changeSettings<E extends Entry>(
+    entry: E,
+    settings: E["settings"],
+    subject: AuditSubject = { by: BROKER, resource: resourceOf(entry) },
+  ): Promise<E | undefined> {
     const table = tableOf(entry);
     const now = this.runtime.now();
     const set = { settings, version: entry.version + 1, updatedAt: now, triedAt: now };
     const unchanged = and(isLife(entry), eq(table.state, "active"), eq(table.version, entry.version));
-    const [row] = await ask(this.db.update(table).set(set).where(unchanged).returning());
+    const update = this.db.update(table).set(set).where(unchanged).returning();
+    const note = this.note(noteOfSettings(subject, entry.settings, settings));
+    const [[row]] = await ask(this.db.batch([update, note]));
     return row && sameSort<E>(row);
   }
 
@@ -126,20 +149,25 @@ export class EntryStore {
    * Hides the entry, and with a topic its subscriptions, in one batch: from here on it can only go. False when it
    * is in none of the states `from`.
    */
-  async markDeleting(entry: Entry, from: readonly EntryState[] = ["creating", "active"]): Promise<boolean> {
+  async markDeleting(
+    entry: Entry,
+    from: readonly EntryState[] = ["creating", "active"],
+    subject: AuditSubject = { by: BROKER, resource: resourceOf(entry) },
+  ): Promise<boolean> {
     const now = this.runtime.now();
     const set = { state: "deleting" as const, updatedAt: now, triedAt: now };
     const table = tableOf(entry);
     const markable = and(isLife(entry), inArray(table.state, [...from]));
     const mark = this.db.update(table).set(set).where(markable).returning({ generation: table.generation });
-    if (!isTopic(entry)) return (await ask(mark)).length > 0;
+    const note = this.note({ ...subject, action: "delete", details: {} });
+    if (!isTopic(entry)) return (await ask(this.db.batch([mark, note])))[0].length > 0;
     const hidden = this.db
       .select({ generation: topics.generation })
       .from(topics)
       .where(and(isLife(entry), eq(topics.state, "deleting")));
     const below = and(inArray(subscriptions.topicGeneration, hidden), ne(subscriptions.state, "deleting"));
     const markBelow = this.db.update(subscriptions).set(set).where(below);
-    const [marked] = await ask(this.db.batch([mark, markBelow]));
+    const [marked] = await ask(this.db.batch([mark, note, markBelow]));
     return marked.length > 0;
   }
 
@@ -147,6 +175,11 @@ export class EntryStore {
   async remove(entry: Entry): Promise<void> {
     const table = tableOf(entry);
     await ask(this.db.delete(table).where(and(isLife(entry), eq(table.state, "deleting"))));
+  }
+
+  /** Stands right behind the write that it tells of. */
+  private note(note: AuditNote) {
+    return noteIfChanged(this.db, note, this.runtime.now());
   }
 
   // ── the sweep ──────────────────────────────────────────────────────────────────────────────────────

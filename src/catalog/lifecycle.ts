@@ -121,7 +121,7 @@ async function createTopic(catalog: Catalog, wanted: TopicWanted): Promise<Try<P
     ...secretsOf(wanted),
   } as const;
   const subscription = kind === "queue" ? await newSubscription(catalog, entry, reader) : undefined;
-  if (!(await catalog.store.entries.insertTopic(entry, subscription))) return undefined;
+  if (!(await catalog.store.entries.insertTopic(entry, subscription, catalog.by))) return undefined;
   const done = await finish(catalog, entry);
   return done.ok ? ok({ entry: done.value as TopicEntry, created: true }) : done;
 }
@@ -155,7 +155,8 @@ export function putSubscription(
     if (!held) return createSubscription(catalog, topic.value, wanted);
     if (held.state !== "active") return finishFirst(catalog, held);
     const merged = withKeys(mergeSettings(held.settings, wanted.settings), wanted.offeredKeys);
-    return changeSettings(catalog, held, (await wanted.seal?.(merged, held.generation)) ?? merged);
+    const sealed = (await wanted.seal?.(merged, held.generation)) ?? merged;
+    return changeSettings(catalog, held, sealed, topic.value.kind);
   });
 }
 
@@ -202,7 +203,7 @@ async function createSubscription(
   wanted: SubscriptionWanted,
 ): Promise<Try<Put<SubscriptionEntry>>> {
   const entry = await newSubscription(catalog, topic, wanted);
-  if (!(await catalog.store.entries.insertSubscription(entry))) {
+  if (!(await catalog.store.entries.insertSubscription(entry, catalog.by))) {
     const count = await catalog.store.entries.countSubscriptions(topic);
     if (count < limits.subscriptionsPerTopic) return undefined;
     return refuse("conflict", `A topic has at most ${limits.subscriptionsPerTopic} subscriptions.`, {
@@ -228,7 +229,7 @@ function edit(
     }
     const changed = await change(held.settings, held.generation);
     if (!changed.ok) return changed;
-    const put = await changeSettings(catalog, held, changed.value);
+    const put = await changeSettings(catalog, held, changed.value, topic.value.kind);
     // Said again also when nothing changes here: an object may have paused itself without the catalog's hearing of it.
     if (put?.ok && put.value.entry === held) await configure(catalog, held);
     return put?.ok ? ok(put.value.entry) : put;

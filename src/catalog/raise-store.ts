@@ -3,6 +3,8 @@
 
 import { and, eq, exists, isNotNull, isNull, ne, notExists, sql } from "drizzle-orm";
 import type { Runtime } from "../runtime";
+import { BROKER, resourceOf } from "./audit-details";
+import { noteIfChanged } from "./audit-log-store";
 import type { SubscriptionEntry, TopicEntry } from "./catalog-entry";
 import { subscriptions, topics } from "./catalog-schema";
 import { ask, type CatalogDatabase, openCatalog } from "./d1-store";
@@ -22,7 +24,7 @@ export class RaiseStore {
    * Notes on an active topic of exactly this version, and on its subscriptions, that it is to have `partitions`. The
    * version rises, so that the sweep takes it on. False when another was faster.
    */
-  async begin(topic: TopicEntry, partitions: number): Promise<boolean> {
+  async begin(topic: TopicEntry, partitions: number, by = BROKER): Promise<boolean> {
     const now = this.runtime.now();
     const set = { raisingTo: partitions, version: topic.version + 1, updatedAt: now, triedAt: now };
     const unchanged = and(
@@ -39,7 +41,9 @@ export class RaiseStore {
       ...[eq(subscriptions.partitions, topic.partitions), exists(marked)],
     );
     const markBelow = this.db.update(subscriptions).set({ raisingTo: partitions }).where(below);
-    const [rows] = await ask(this.db.batch([mark, markBelow]));
+    const details = { partitions: { from: topic.partitions, to: partitions } };
+    const note = { by, resource: resourceOf(topic), action: "raise", details };
+    const [rows] = await ask(this.db.batch([mark, noteIfChanged(this.db, note, now), markBelow]));
     return rows.length > 0;
   }
 

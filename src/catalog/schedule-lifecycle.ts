@@ -41,7 +41,7 @@ export function putSchedule(
     if (!held) return create(catalog, wanted, maker);
     const changed = changeSchedule(held, wanted, maker);
     if (!changed.ok) return changed;
-    const schedule = await write(store, held, changed.value);
+    const schedule = await write(catalog, held, changed.value);
     return schedule && ok({ schedule, created: false });
   });
 }
@@ -54,7 +54,7 @@ async function create(
   const store = storeOf(catalog);
   const made = newSchedule(wanted, { ...maker, generation: catalog.runtime.newId() });
   if (!made.ok) return made;
-  if (await store.insert(made.value)) return ok({ schedule: made.value, created: true });
+  if (await store.insert(made.value, catalog.by)) return ok({ schedule: made.value, created: true });
   if ((await store.count()) < limits.schedules) return undefined;
   return refuse("conflict", `There are at most ${limits.schedules} schedules.`, { limit: limits.schedules });
 }
@@ -70,11 +70,11 @@ export function setSchedulePaused(
     const held = await store.find(name);
     if (!held) return noSchedule(name);
     const now = catalog.runtime.now();
-    if (paused) return asTry(await write(store, held, pauseSchedule(held, now)));
+    if (paused) return asTry(await write(catalog, held, pauseSchedule(held, now)));
     const topic = await currentTopic(catalog, held.topic);
     if (!topic.ok) return topic;
     const resumed = resumeSchedule(held, { topicGeneration: topic.value.generation, now });
-    return resumed.ok ? asTry(await write(store, held, resumed.value)) : resumed;
+    return resumed.ok ? asTry(await write(catalog, held, resumed.value)) : resumed;
   });
 }
 
@@ -83,8 +83,8 @@ export function noSchedule(name: string) {
   return refuse("schedule-not-found", `There is no schedule "${name}".`);
 }
 
-async function write(store: ScheduleStore, held: Schedule, changed: Schedule): Promise<Schedule | undefined> {
-  return changed === held ? held : store.update(held, changed);
+async function write(catalog: Catalog, held: Schedule, changed: Schedule): Promise<Schedule | undefined> {
+  return changed === held ? held : storeOf(catalog).update(held, changed, catalog.by);
 }
 
 function asTry(schedule: Schedule | undefined): Try<Schedule> {

@@ -2,8 +2,10 @@
 
 import { and, asc, eq, getTableColumns, gt, lte, sql } from "drizzle-orm";
 import { limits } from "../limits";
+import { type Actor, type AuditDetails, BROKER, noteOfSettings, shownFields } from "./audit-details";
+import { noteIfChanged } from "./audit-log-store";
 import { running, schedules, topics } from "./catalog-schema";
-import { ask, asParameters, type CatalogDatabase, openCatalog } from "./d1-store";
+import { ask, asParameters, type CatalogDatabase, matchesOne, openCatalog } from "./d1-store";
 import { packMessage, type Schedule, type Settled, unpackMessage } from "./schedule";
 
 type Row = typeof schedules.$inferSelect;
@@ -33,11 +35,17 @@ export class ScheduleStore {
   async list({
     after,
     limit,
-  }: Readonly<{ after?: string | undefined; limit: number }>): Promise<readonly ScheduleInList[]> {
+    patterns,
+  }: Readonly<{
+    after?: string | undefined;
+    limit: number;
+    /** Of their topics' names. */
+    patterns?: readonly string[] | undefined;
+  }>): Promise<readonly ScheduleInList[]> {
     const page = this.db
       .select(listed)
       .from(schedules)
-      .where(gt(schedules.name, after ?? ""));
+      .where(and(gt(schedules.name, after ?? ""), matchesOne(schedules.topic, patterns)));
     return ask(page.orderBy(asc(schedules.name)).limit(limit));
   }
 
@@ -46,13 +54,16 @@ export class ScheduleStore {
   }
 
   /** Takes a name. False when it is taken, or when there are as many schedules as there may be. */
-  async insert(schedule: Schedule): Promise<boolean> {
+  async insert(schedule: Schedule, by = BROKER): Promise<boolean> {
     // One statement: two that come at once cannot pass the cap between count and insert.
     const held = sql`(SELECT count(*) FROM ${schedules})`;
     const row = { ...toRow(schedule), lastOutcome: sql`NULL` };
     const values = sql`SELECT ${asParameters(schedules, row)} WHERE ${held} < ${limits.schedules}`;
     const insert = this.db.insert(schedules).select(values).onConflictDoNothing();
-    return (await ask(insert.returning({ name: schedules.name }))).length > 0;
+    const note = noteOf(by, schedule, "create", shownFields(settingsOf(schedule)));
+    const inserted = insert.returning({ name: schedules.name });
+    const [rows] = await ask(this.db.batch([inserted, noteIfChanged(this.db, note, schedule.createdAt)]));
+    return rows.length > 0;
   }
 
   /**
@@ -60,7 +71,7 @@ export class ScheduleStore {
    * writes no more than where the next one is, and only when that moved: the sweep may be at work on it. Undefined when
    * another was faster.
    */
-  async update(held: Schedule, changed: Schedule): Promise<Schedule | undefined> {
+  async update(held: Schedule, changed: Schedule, by = BROKER): Promise<Schedule | undefined> {
     const { lastRunAt: _, lastOutcome: __, nextRunAt, dueAt, ...settings } = toRow(changed);
     const isMoved = nextRunAt !== held.nextRunAt;
     const unchanged = and(
@@ -70,14 +81,21 @@ export class ScheduleStore {
       isMoved ? eq(schedules.nextRunAt, held.nextRunAt) : undefined,
     );
     const set = { ...settings, ...(isMoved && { nextRunAt, dueAt }) };
-    const [row] = await ask(this.db.update(schedules).set(set).where(unchanged).returning());
+    const update = this.db.update(schedules).set(set).where(unchanged).returning();
+    const subject = { by, resource: `schedules/${held.name}` };
+    const note = noteOfSettings(subject, settingsOf(held), settingsOf(changed));
+    const [[row]] = await ask(this.db.batch([update, noteIfChanged(this.db, note, changed.updatedAt)]));
     return row && toSchedule(row);
   }
 
   /** Deletes a life of a name; false when it is over already. */
-  async delete(schedule: Pick<Schedule, "generation" | "name">): Promise<boolean> {
+  async delete(
+    schedule: Pick<Schedule, "generation" | "name">,
+    { now, by = BROKER }: Readonly<{ now: number; by?: Actor | undefined }>,
+  ): Promise<boolean> {
     const rows = this.db.delete(schedules).where(isLife(schedule)).returning({ name: schedules.name });
-    return (await ask(rows)).length > 0;
+    const note = noteIfChanged(this.db, noteOf(by, schedule, "delete", {}), now);
+    return (await ask(this.db.batch([rows, note])))[0].length > 0;
   }
 
   // ── the sweep ──────────────────────────────────────────────────────────────────────────────────────
@@ -125,6 +143,16 @@ export class ScheduleStore {
       .set({ ...line, ...(pausedReason && pause) })
       .where(unmoved);
   }
+}
+
+/** What somebody sets of a schedule. Of the message only that it is another. */
+function settingsOf({ topic, cron, timeZone, paused, pausedReason, message }: Schedule) {
+  const { body, ...rest } = message;
+  return { topic, cron, timeZone, paused, pausedReason, message: { ...rest, body: [...body] } };
+}
+
+function noteOf(by: Actor, { name }: Pick<Schedule, "name">, action: string, details: AuditDetails) {
+  return { by, action, resource: `schedules/${name}`, details };
 }
 
 function isLife({ name, generation }: Pick<Schedule, "generation" | "name">) {

@@ -9,6 +9,7 @@
 import type { Result } from "../errors";
 import { limits } from "../limits";
 import { objectName } from "../object-name";
+import { AuditLogStore } from "./audit-log-store";
 import { type Catalog, inParallel, reach } from "./entry-lifecycle";
 import { resealOld } from "./resealing";
 import { cutPage, type Poke, roundStart } from "./rotation";
@@ -28,6 +29,8 @@ export type SweepReport = Readonly<{
   purged: number;
   /** Subscriptions whose secrets were sealed anew, while SECRETS_KEY is exchanged. */
   resealed: number;
+  /** Tokens that expired long ago, former secrets of tokens, and old records of the audit log that were removed. */
+  forgotten: number;
   /** What failed as a whole, in one line each. */
   faults: readonly string[];
 }>;
@@ -54,6 +57,10 @@ export async function sweep(catalog: Catalog, purgeLedger: () => Promise<number>
     purge: async () => {
       tally.purged = await purgeLedger();
     },
+    forget: async () => {
+      const audit = new AuditLogStore(catalog.env.CATALOG, catalog.runtime);
+      tally.forgotten = (await catalog.store.tokens.purge()) + (await audit.purge());
+    },
   };
   for (const [part, work] of Object.entries(parts)) {
     await work().catch((fault: unknown) => tally.faults.push(`${part}: ${String(fault)}`));
@@ -72,6 +79,7 @@ function emptyTally(): Tally {
     unreached: 0,
     purged: 0,
     resealed: 0,
+    forgotten: 0,
   };
   return { ...counts, faults: [] };
 }

@@ -1,16 +1,27 @@
 // Who may do what: bearer tokens by the SHA-256 of their text. The text itself is nowhere.
 
-import { and, asc, eq, gt, isNull, lte, or } from "drizzle-orm";
+import { and, asc, eq, gt, isNotNull, isNull, lte, or, sql } from "drizzle-orm";
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
+import { type Actor, type AuditNote, BROKER, shownFields } from "./audit-details";
+import { noteIfChanged } from "./audit-log-store";
+import { forgetToken } from "./catalog-cache";
 import type { Token } from "./catalog-entry";
 import { tokens } from "./catalog-schema";
-import { ask, type Background, CachedReads, type CatalogDatabase, cacheOf, openCatalog } from "./d1-store";
+import {
+  ask,
+  asParameters,
+  type Background,
+  CachedReads,
+  type CatalogDatabase,
+  cacheOf,
+  openCatalog,
+} from "./d1-store";
 
-// Everything but the hash.
-const { id, name, scopes, createdAt, expiresAt, lastUsedAt } = tokens;
-const shown = { id, name, scopes, createdAt, expiresAt, lastUsedAt };
+// Everything but the hashes.
+const { id, name, scopes, createdAt, expiresAt, lastUsedAt, previousUntil } = tokens;
+const shown = { id, name, scopes, createdAt, expiresAt, lastUsedAt, previousUntil };
 
 export class TokenStore {
   private readonly db: CatalogDatabase;
@@ -25,7 +36,7 @@ export class TokenStore {
     this.reads = new CachedReads(cacheOf(d1), runtime, background);
   }
 
-  /** Writes a token down. `hash` is the SHA-256 of its text, in lower-case hex. */
+  /** Writes a token down. `hash` is the SHA-256 of its text, in lower-case hex. Refused when there are too many. */
   async insert(
     token: Readonly<{
       id: string;
@@ -34,11 +45,22 @@ export class TokenStore {
       scopes: readonly string[];
       expiresAt: number | null;
     }>,
-  ): Promise<Token> {
+    by: Actor = BROKER,
+  ): Promise<Result<Token>> {
     const { hash, ...rest } = token;
-    const row = { ...rest, createdAt: this.runtime.now(), lastUsedAt: null };
-    await ask(this.db.insert(tokens).values({ ...row, hash }));
-    return row;
+    const row = { ...rest, createdAt: this.runtime.now(), lastUsedAt: null, previousUntil: null };
+    // One statement: two that come at once cannot pass the cap between count and insert.
+    const held = sql`(SELECT count(*) FROM ${tokens})`;
+    const values = asParameters(tokens, { ...row, hash, previousHash: null });
+    const insert = this.db
+      .insert(tokens)
+      .select(sql`SELECT ${values} WHERE ${held} < ${limits.tokens}`)
+      .returning({ id: tokens.id });
+    const { name, scopes, expiresAt } = token;
+    const note = this.note(by, "create", token.id, shownFields({ name, scopes, expiresAt }));
+    const [inserted] = await ask(this.db.batch([insert, note]));
+    if (inserted.length > 0) return ok(row);
+    return refuse("conflict", `There are at most ${limits.tokens} tokens.`, { limit: limits.tokens });
   }
 
   /** Tokens by id, which is the order they were made in. By the primary key. */
@@ -48,23 +70,56 @@ export class TokenStore {
   }
 
   /** Deletes a token. Other isolates serve it for catalogRefreshMs more, or catalogStaleMs while D1 is away. */
-  async delete(tokenId: string): Promise<Result<null>> {
-    const rows = await ask(
-      this.db.delete(tokens).where(eq(tokens.id, tokenId)).returning({ hash: tokens.hash }),
+  async delete(tokenId: string, by: Actor = BROKER): Promise<Result<null>> {
+    const deletion = this.db.delete(tokens).where(eq(tokens.id, tokenId)).returning({ id: tokens.id });
+    const [rows] = await ask(this.db.batch([deletion, this.note(by, "delete", tokenId)]));
+    forgetToken(this.reads.cache, tokenId);
+    return rows.length > 0 ? ok(null) : tokenNotFound();
+  }
+
+  /**
+   * Gives a token another secret. The one of before is honoured for `overlapMs` more, and no older one. While such an
+   * overlap is under way only 0 is taken, which ends both former secrets: so a request that comes twice changes nothing
+   * the second time. What other isolates still serve is as with delete.
+   */
+  async rotate(
+    tokenId: string,
+    { hash, overlapMs }: Readonly<{ hash: string; overlapMs: number }>,
+    by: Actor = BROKER,
+  ): Promise<Result<Token>> {
+    const now = this.runtime.now();
+    const free = or(isNull(previousUntil), lte(previousUntil, now));
+    const rotatable = and(
+      eq(tokens.id, tokenId),
+      or(isNull(expiresAt), gt(expiresAt, now)),
+      overlapMs === 0 ? undefined : free,
     );
-    const cache = this.reads.cache;
-    cache.epoch += 1;
-    for (const { hash } of rows) cache.tokens.delete(hash);
-    return rows.length > 0 ? ok(null) : refuse("token-not-found", "There is no such token.");
+    const set = { previousHash: sql`${tokens.hash}`, hash, previousUntil: now + overlapMs };
+    const update = this.db.update(tokens).set(set).where(rotatable).returning(shown);
+    const [[row]] = await ask(this.db.batch([update, this.note(by, "rotate", tokenId, { overlapMs })]));
+    forgetToken(this.reads.cache, tokenId);
+    return row ? ok(row) : this.unrotated(tokenId, now);
+  }
+
+  private async unrotated(tokenId: string, now: number): Promise<Result<Token>> {
+    const held = await ask(this.db.select(shown).from(tokens).where(eq(tokens.id, tokenId)).get());
+    if (!held) return tokenNotFound();
+    if (held.expiresAt !== null && held.expiresAt <= now) {
+      return refuse("conflict", "The token has expired: make another.");
+    }
+    return refuse(
+      "conflict",
+      "Its former secret is still honoured. Wait, or rotate with overlapMs 0, which ends both at once.",
+      { field: "overlapMs", limit: 0, retryAfterMs: Math.max(0, (held.previousUntil ?? now) - now) },
+    );
   }
 
   /**
    * The live token of a hash. Unknown and expired ones are `unauthenticated`; while D1 is away an unknown
-   * one is `unavailable`, because nobody can tell. By tokens_by_hash.
+   * one is `unavailable`, because nobody can tell. By tokens_by_hash and tokens_by_previous_hash.
    */
   async find(hash: string): Promise<Result<Token>> {
-    const read = () => ask(this.db.select(shown).from(tokens).where(eq(tokens.hash, hash)).get());
-    const found = await this.reads.get(this.reads.cache.tokens, hash, read);
+    const found = await this.reads.get(this.reads.cache.tokens, hash, () => this.read(hash));
     if (!found.ok) return found;
     const token = found.value;
     const now = this.runtime.now();
@@ -73,6 +128,26 @@ export class TokenStore {
     }
     this.noteUse(token, hash, now);
     return ok(token);
+  }
+
+  /** The token of a hash; known by its former secret, it expires when that does. */
+  private async read(hash: string): Promise<Token | undefined> {
+    const known = or(
+      eq(tokens.hash, hash),
+      and(isNotNull(tokens.previousHash), eq(tokens.previousHash, hash)),
+    );
+    const row = await ask(
+      this.db
+        .select({ ...shown, current: tokens.hash })
+        .from(tokens)
+        .where(known)
+        .get(),
+    );
+    if (!row) return undefined;
+    const { current, ...token } = row;
+    if (current === hash) return token;
+    const until = token.previousUntil ?? 0;
+    return { ...token, expiresAt: Math.min(until, token.expiresAt ?? until) };
   }
 
   /** Writes the last use down behind the request. A note that fails is lost: it is for people, not for rules. */
@@ -87,4 +162,24 @@ export class TokenStore {
       .where(and(eq(tokens.id, token.id), due));
     this.background(ask(note).catch(() => undefined));
   }
+
+  /** Removes tokens that expired long ago, and the hashes of former secrets; says how many. By their partial indexes. */
+  async purge(): Promise<number> {
+    const now = this.runtime.now();
+    const expired = and(isNotNull(expiresAt), lte(expiresAt, now - limits.expiredTokenKeptMs));
+    const over = and(isNotNull(tokens.previousHash), lte(previousUntil, now));
+    const gone = this.db.delete(tokens).where(expired).returning({ id: tokens.id });
+    const none = { previousHash: null, previousUntil: null };
+    const ended = this.db.update(tokens).set(none).where(over).returning({ id: tokens.id });
+    return (await ask(this.db.batch([gone, ended]))).flat().length;
+  }
+
+  private note(by: Actor, action: string, tokenId: string, details: AuditNote["details"] = {}) {
+    const note = { by, action, resource: `tokens/${tokenId}`, details };
+    return noteIfChanged(this.db, note, this.runtime.now());
+  }
+}
+
+function tokenNotFound() {
+  return refuse("token-not-found", "There is no such token.");
 }

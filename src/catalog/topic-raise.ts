@@ -37,7 +37,7 @@ export function checkRaise({ partitions: held, name }: TopicEntry, partitions: n
 
 /** Begins a raise. False when another was faster. */
 export function beginRaise(catalog: Catalog, topic: TopicEntry, partitions: number): Promise<boolean> {
-  return raisesOf(catalog).begin(topic, partitions);
+  return raisesOf(catalog).begin(topic, partitions, catalog.by);
 }
 
 /** Takes an entry to the end of what its state asks for, a raise that was begun included. Idempotent. */

@@ -6,6 +6,7 @@ import type { ZodObject } from "zod";
 import { refuse } from "../errors";
 import { type Runtime, systemRuntime } from "../runtime";
 import { attemptRoutes } from "./attempt-routes";
+import { auditLogRoute } from "./audit-log-routes";
 import { auditRoutes } from "./audit-routes";
 import { claimRoutes } from "./claim-routes";
 import { deadLetterRoutes } from "./dead-letter-routes";
@@ -62,6 +63,7 @@ export const routes: readonly Route[] = [
   ...ledgerRoutes,
   ...scheduleRoutes,
   ...tokenRoutes,
+  auditLogRoute,
   ...strandedRoutes,
   metricsRoute,
   ...operateRoutes(openApi),

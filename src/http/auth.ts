@@ -2,13 +2,11 @@
 // told whether a name exists before this has passed.
 
 import { ok, type Refused, type Result, refuse } from "../errors";
-import { toBase64 } from "../message-json";
 import type { Broker } from "./broker";
 import { onlyPublishesTo, type Principal, parseScope, rootPrincipal } from "./scope";
 import { readTicket } from "./ticket";
+import { mayBeToken, TOKEN_SECRET_BYTES, tokenText } from "./token-text";
 
-const TOKEN_PREFIX = "pp_";
-const SECRET_BYTES = 32;
 /** Far above any token of ours: what is longer is not worth hashing. */
 const TOKEN_LENGTH_LIMIT = 512;
 const BEARER = /^bearer +([\x21-\x7e]+) *$/i;
@@ -23,7 +21,7 @@ export async function authenticate(broker: Broker, authorization: string | null)
   if (token.length > TOKEN_LENGTH_LIMIT) return unknown();
   const digest = await sha256(utf8.encode(token));
   if (await isRoot(broker, digest)) return ok(rootPrincipal);
-  return find(broker, digest);
+  return mayBeToken(token) ? find(broker, digest) : unknown();
 }
 
 /** The topic that a token in a URL publishes to. The root token is not for URLs, which are logged. */
@@ -31,7 +29,7 @@ export async function authenticateInbound(
   broker: Broker,
   token: string,
 ): Promise<Result<{ principal: Principal; topic: string }>> {
-  if (token.length > TOKEN_LENGTH_LIMIT) return unknown();
+  if (!mayBeToken(token)) return unknown();
   const found = await find(broker, await sha256(utf8.encode(token)));
   if (!found.ok) return found;
   const topic = onlyPublishesTo(found.value);
@@ -60,7 +58,7 @@ export function ticketPath({ url }: Request): string {
 
 /** A new token, and its hash to be kept. The token is shown once. */
 export async function newToken(): Promise<{ token: string; hash: string }> {
-  const token = `${TOKEN_PREFIX}${randomBase64().replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+  const token = tokenText(crypto.getRandomValues(new Uint8Array(TOKEN_SECRET_BYTES)));
   return { token, hash: toHex(await sha256(utf8.encode(token))) };
 }
 
@@ -71,8 +69,8 @@ export function sha256(bytes: Uint8Array): Promise<ArrayBuffer> {
 async function find(broker: Broker, digest: ArrayBuffer): Promise<Result<Principal>> {
   const found = await broker.catalog.store.tokens.find(toHex(digest));
   if (!found.ok) return found;
-  const { id, scopes } = found.value;
-  return ok({ id, scopes: scopes.flatMap((scope) => parseScope(scope) ?? []) });
+  const { id, name, scopes } = found.value;
+  return ok({ id, name, scopes: scopes.flatMap((scope) => parseScope(scope) ?? []) });
 }
 
 /** In constant time: two hashes of one length are compared, and how far they agree tells nothing of the token. */
@@ -83,10 +81,6 @@ async function isRoot({ rootToken }: Broker, digest: ArrayBuffer): Promise<boole
 
 /** The root token's hash, made once per isolate. */
 let root: { token: string; digest: ArrayBuffer } | undefined;
-
-function randomBase64(): string {
-  return toBase64(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
-}
 
 function toHex(digest: ArrayBuffer): string {
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");

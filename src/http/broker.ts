@@ -2,6 +2,7 @@
 
 import { CatalogStore } from "../catalog/catalog-store";
 import type { Catalog } from "../catalog/entry-lifecycle";
+import { hostOfUrl, type UrlRules } from "../endpoint-url";
 import { type Env, settings } from "../env";
 import { ok, type Result, refuse } from "../errors";
 import { LedgerStore } from "../ledger/ledger-store";
@@ -17,6 +18,8 @@ export type Broker = Readonly<{
   secretsKeys: readonly string[];
   local: boolean;
   log: boolean;
+  /** Hosts that are known to lead to this broker. */
+  ownHosts: readonly string[];
 }>;
 
 const brokers = new WeakMap<Env, Result<Broker>>();
@@ -30,15 +33,21 @@ export function brokerOf(env: Env, runtime: Runtime): Result<Broker> {
   return broker;
 }
 
+/** What the URLs of a request are held to: the host that it came to is the broker's own, whatever is configured. */
+export function urlRules({ local, ownHosts }: Broker, request: Request): UrlRules {
+  return { local, ownHosts: [...ownHosts, hostOfUrl(request.url)] };
+}
+
 function openBroker(env: Env, runtime: Runtime): Result<Broker> {
   try {
-    const { rootToken, secretsKeys, local, log } = settings(env);
+    const { rootToken, secretsKeys, local, log, ownHosts } = settings(env);
     if (rootToken === undefined) {
       return refuse("not-configured", "Set the secret ROOT_TOKEN: `npx wrangler secret put ROOT_TOKEN`.");
     }
     const store = new CatalogStore(env.CATALOG, runtime);
     const ledger = new LedgerStore(env.LEDGER, runtime);
-    return ok({ env, runtime, catalog: { env, store, runtime }, ledger, rootToken, secretsKeys, local, log });
+    const catalog = { env, store, runtime };
+    return ok({ env, runtime, catalog, ledger, rootToken, secretsKeys, local, log, ownHosts });
   } catch (fault) {
     return refuse("not-configured", fault instanceof Error ? fault.message : String(fault));
   }

@@ -1,7 +1,9 @@
 // Dead letters: list, inspect, redrive, purge. The same below a subscription and a queue.
 
 import type { ZodType } from "zod";
+import { shownFields } from "../catalog/audit-details";
 import { ok, type Result, refuse } from "../errors";
+import { recorded, resourceAt } from "./audit-log-routes";
 import type { Broker } from "./broker";
 import {
   checkRedrive,
@@ -81,7 +83,10 @@ export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace)
         const done = await withFresh(
           broker,
           () => find(broker, names),
-          (found) => send(broker, found, body),
+          (found) => {
+            const note = { action: "redrive", resource: resourceAt(names), details: shownFields(body) };
+            return recorded(broker, note, () => send(broker, found, body), shownFields);
+          },
         );
         return done.ok ? reply(200, done.value) : done;
       },
@@ -96,7 +101,11 @@ export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace)
         const done = await withFresh(
           broker,
           () => find(broker, names),
-          (found) => purgeLetters(broker, found, selectionOf(body)),
+          (found) => {
+            const note = { action: "purge", resource: resourceAt(names), details: shownFields(body) };
+            const purge = () => purgeLetters(broker, found, selectionOf(body));
+            return recorded(broker, note, purge, ({ done, more }) => ({ purged: done, more }));
+          },
         );
         return done.ok ? reply(200, { purged: done.value.done, more: done.value.more }) : done;
       },

@@ -3,7 +3,7 @@
 
 import { z } from "zod";
 import type { EndpointAuth } from "../endpoint-secrets";
-import { checkEndpointUrl } from "../endpoint-url";
+import { checkEndpointUrl, type UrlRules } from "../endpoint-url";
 import type { FieldFault } from "../errors";
 import { limits } from "../limits";
 import { PUSH_FORMATS, type PushSettings } from "../settings";
@@ -118,9 +118,9 @@ export type EndpointFields = z.output<typeof endpoint>;
 /** What contradicts itself in an endpoint, or is not allowed here. */
 export function endpointFaults(
   { url, headers, signatures, signingSecret, auth }: EndpointFields,
-  { local }: { local: boolean },
+  rules: UrlRules,
 ): readonly FieldFault[] {
-  const faults = [...urlFaults("endpoint.url", url, local)];
+  const faults = [...urlFaults("endpoint.url", url, rules)];
   const names = Object.keys(headers).map((header) => header.toLowerCase());
   const twice = names.find((header, index) => names.indexOf(header) !== index);
   if (twice !== undefined) faults.push({ field: "endpoint.headers", detail: `${twice} is given twice` });
@@ -133,12 +133,12 @@ export function endpointFaults(
   if (auth && names.includes("authorization")) {
     faults.push({ field: "endpoint.auth", detail: "endpoint.headers sets authorization as well" });
   }
-  if (auth?.type === "oauth2") faults.push(...urlFaults("endpoint.auth.tokenUrl", auth.tokenUrl, local));
+  if (auth?.type === "oauth2") faults.push(...urlFaults("endpoint.auth.tokenUrl", auth.tokenUrl, rules));
   return faults;
 }
 
-function urlFaults(field: string, url: string, local: boolean): readonly FieldFault[] {
-  const refusal = checkEndpointUrl(url, { local });
+function urlFaults(field: string, url: string, rules: UrlRules): readonly FieldFault[] {
+  const refusal = checkEndpointUrl(url, { ...rules, field });
   if (refusal === undefined) return [];
   const { detail, limit } = refusal;
   return [{ field, detail, ...(limit !== undefined && { limit }) }];

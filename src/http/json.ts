@@ -1,6 +1,7 @@
 // JSON as it arrives: bytes that may be anything.
 
 import { ok, type Result, refuse } from "../errors";
+import { jsonFault } from "./json-scan";
 
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
@@ -27,6 +28,8 @@ export function decodeJson(bytes: Uint8Array): Result<string> {
 
 /** The value of JSON bytes. */
 export function parseJson(bytes: Uint8Array): Result<unknown> {
+  const fault = jsonFault(bytes);
+  if (fault) return refuse("invalid-request", fault.detail, { field: "body", limit: fault.limit });
   try {
     return ok(JSON.parse(utf8.decode(bytes)));
   } catch (fault) {

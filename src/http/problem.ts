@@ -29,6 +29,7 @@ export const problems: Readonly<Record<ErrorCode, Kind>> = {
   "malformed-body": final(400, "The body cannot be read"),
   "unsupported-content-type": final(415, "The content type is not supported"),
   "payload-too-large": final(413, "The request is too large"),
+  "body-too-slow": passing(408, "The body did not come in time"),
   unauthenticated: final(401, "A valid token is needed"),
   forbidden: final(403, "The token does not allow this"),
   "not-configured": final(503, "The broker is not configured"),

@@ -1,11 +1,13 @@
 // How far producers have come, so that one that was killed knows where to go on. The same below a topic and a queue.
 
 import { type ZodType, z } from "zod";
+import type { AuditDetails } from "../catalog/audit-details";
 import type { TopicEntry } from "../catalog/catalog-entry";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { partitionOf } from "../record-batch";
 import type { ProducerPlace } from "../topic-calls";
+import { recorded, resourceAt } from "./audit-log-routes";
 import type { Broker } from "./broker";
 import { checkPartition, everyPartition, topicAt } from "./partition-routes";
 import { type PathParams, type TopicPlace, withFresh } from "./place-routes";
@@ -68,7 +70,8 @@ export function producerRoutes({ base, tag, params, findTopic }: TopicPlace): re
           const exists = checkPartition(partition, topic.partitions);
           if (!exists.ok) return exists;
           const call = { name: producer, lastSequence: body.lastSequence };
-          return topicAt(broker, topic, partition).beginProducer(call);
+          const note = noteOf("change", at, producer, { partition, lastSequence: body.lastSequence });
+          return recorded(broker, note, () => topicAt(broker, topic, partition).beginProducer(call));
         });
         return begun.ok ? look(broker, at, producer) : begun;
       },
@@ -82,14 +85,20 @@ export function producerRoutes({ base, tag, params, findTopic }: TopicPlace): re
       answers: { 204: { description: "It is unknown." } },
       handle: async ({ broker, params: { name: producer, ...at } }) => {
         const forgotten = await withFresh(broker, found(broker, at), ({ topic }) =>
-          everyPartition(topic.partitions, (partition) =>
-            topicAt(broker, topic, partition).forgetProducer({ name: producer }),
+          recorded(broker, noteOf("delete", at, producer), () =>
+            everyPartition(topic.partitions, (partition) =>
+              topicAt(broker, topic, partition).forgetProducer({ name: producer }),
+            ),
           ),
         );
         return forgotten.ok ? reply(204, undefined) : forgotten;
       },
     }),
   ];
+}
+
+function noteOf(action: string, at: PathParams, producer: string, details: AuditDetails = {}) {
+  return { action, resource: resourceAt(at, `/producers/${producer}`), details };
 }
 
 type Shown = z.infer<typeof shown>;

@@ -11,14 +11,17 @@ import { joinBytes } from "../record-batch";
 import type { Runtime } from "../runtime";
 import { authenticate, authenticateTicket } from "./auth";
 import { type Broker, brokerOf } from "./broker";
-import { parseBody } from "./json";
+import { isTooDeep, parseBody } from "./json";
+import { BODY_DEPTH, TOO_DEEP } from "./json-scan";
 import { parse } from "./parse";
 import { problemResponse } from "./problem";
-import type { AnyCall, Reply, Route } from "./route";
+import type { AnyCall, Handled, Reply, Route } from "./route";
 import { mayDo, type Principal } from "./scope";
 
 export type HonoEnv = { Bindings: Env };
 
+const LATE = Symbol("late");
+const WHOLE_NUMBER = /^\d+$/;
 const NOBODY: Principal = { id: "nobody", scopes: [] };
 
 /** Serves one request of `route`. */
@@ -26,12 +29,18 @@ export async function serve(route: Route, c: Context<HonoEnv>, runtime: Runtime)
   try {
     const call = await open(route, c, runtime);
     if (!call.ok) return problemResponse(call.error);
-    const handled = await route.handle(call.value);
-    if (handled instanceof Response) return handled;
-    return handled.ok ? replyResponse(handled.value) : problemResponse(handled.error);
+    const { by } = call.value.broker.catalog;
+    const response = responseOf(await route.handle(call.value));
+    if (by) response.headers.set("pennypost-request-id", by.requestId);
+    return response;
   } catch (fault) {
     return problemResponse(refusalOfFault(fault));
   }
+}
+
+function responseOf(handled: Awaited<Handled>): Response {
+  if (handled instanceof Response) return handled;
+  return handled.ok ? replyResponse(handled.value) : problemResponse(handled.error);
 }
 
 async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promise<Result<AnyCall>> {
@@ -50,7 +59,22 @@ async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promis
   const body = route.body ? await readJson(route.body, request) : ok({});
   if (!body.ok) return body;
   const inputs = { params: params.value, query: query.value, body: body.value };
-  return ok({ broker: broker.value, principal: principal.value, ...inputs, request });
+  const acting = isAdministrative(route) ? as(principal.value, broker.value, request) : broker.value;
+  return ok({ broker: acting, principal: principal.value, ...inputs, request });
+}
+
+/** Whether a route changes what exists, and not what a publisher or a consumer works with. */
+export function isAdministrative({ method, access }: Route): boolean {
+  if (method === "get" || access === "public") return false;
+  if (access === "any-token") return true;
+  return access.every((verb) => verb === "manage" || verb === "admin");
+}
+
+/** The broker as it works for somebody: what is changed goes by their name into the audit log. */
+function as({ id, name }: Principal, broker: Broker, request: Request): Broker {
+  const requestId = (request.headers.get("cf-ray") ?? "").slice(0, limits.messageIdLength);
+  const by = { id, name: name ?? id, requestId: requestId || broker.runtime.newId() };
+  return { ...broker, catalog: { ...broker.catalog, by } };
 }
 
 async function principalOf(route: Route, broker: Broker, request: Request): Promise<Result<Principal>> {
@@ -64,7 +88,9 @@ async function readJson(schema: ZodType, request: Request): Promise<Result<unkno
   const bytes = await readBody(request, limits.jsonRequestBytes);
   if (!bytes.ok) return bytes;
   const value = parseBody(bytes.value, request.headers.get("content-type"));
-  return value.ok ? parse(schema, value.value) : value;
+  if (!value.ok) return value;
+  if (!isTooDeep(value.value, BODY_DEPTH)) return parse(schema, value.value);
+  return refuse("invalid-request", TOO_DEEP.detail, { field: "body", limit: TOO_DEEP.limit });
 }
 
 function checkAccess(
@@ -109,18 +135,38 @@ function isPassing(fault: unknown): boolean {
 
 // ── bodies ───────────────────────────────────────────────────────────────────────────────────────────
 
-/** The bytes of a body, never more than about `limitBytes` of them in memory. */
-export async function readBody(request: Request, limitBytes: number): Promise<Result<Uint8Array>> {
+/**
+ * The bytes of a body, never more than about `limitBytes` of them in memory, and for no longer than `withinMs`. What
+ * says that it is larger is refused unread.
+ */
+export async function readBody(
+  request: Request,
+  limitBytes: number,
+  withinMs: number = limits.bodyMs,
+): Promise<Result<Uint8Array>> {
   if (request.body === null) return ok(new Uint8Array());
   const announced = request.headers.get("content-length");
   if (announced !== null && Number(announced) > limitBytes) return tooLarge(limitBytes);
+  // What announces its length is held to it by HTTP; what does not is counted while it comes.
+  const isAnnounced = announced !== null && WHOLE_NUMBER.test(announced);
   try {
-    // What announces its length is held to it by HTTP; what does not is counted while it comes.
-    const body = announced === null ? await readStream(request.body, limitBytes) : await request.bytes();
+    const reading = isAnnounced ? request.bytes() : readStream(request.body, limitBytes);
+    const body = await inTime(reading, withinMs);
+    if (body === LATE) return tooSlow(withinMs);
     return body === undefined || body.byteLength > limitBytes ? tooLarge(limitBytes) : ok(body);
   } catch {
     return refuse("malformed-body", "The body broke off.", { field: "body" });
   }
+}
+
+function inTime<T>(work: Promise<T>, withinMs: number): Promise<T | typeof LATE> {
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<typeof LATE>((resolve) => {
+    timer = setTimeout(() => resolve(LATE), withinMs);
+  });
+  // Whoever is late may still fail, and nobody is there to hear it.
+  work.catch(() => undefined);
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 async function readStream(stream: ReadableStream, limitBytes: number): Promise<Uint8Array | undefined> {
@@ -132,6 +178,13 @@ async function readStream(stream: ReadableStream, limitBytes: number): Promise<U
     parts.push(part);
   }
   return joinBytes(parts);
+}
+
+function tooSlow(withinMs: number): Result<never> {
+  return refuse("body-too-slow", `The body did not come within ${withinMs} ms.`, {
+    field: "body",
+    limit: withinMs,
+  });
 }
 
 function tooLarge(limitBytes: number): Result<never> {

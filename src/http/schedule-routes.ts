@@ -17,7 +17,7 @@ import {
   showScheduleInList,
 } from "./schedule-schemas";
 import { listOf, page } from "./schemas";
-import { mayDo, type Principal } from "./scope";
+import { mayDo, type Principal, patternsOf } from "./scope";
 
 const tag = "Schedules";
 const base = "/v1/schedules";
@@ -30,17 +30,16 @@ export const scheduleRoutes: readonly Route[] = [
   route({
     ...{ method: "get", path: base, tag, access },
     summary: "List schedules",
-    description:
-      "Those of topics that the token may manage, without their messages. A page may be shorter than its limit.",
+    description: "Those of topics that the token may manage, without their messages.",
     query: page,
     answers: {
       200: { description: "A page of schedules, by name.", schema: listOf("schedules", scheduleInList) },
     },
     handle: async ({ broker, principal, query }) => {
-      const schedules = await storeOf(broker).list(query);
+      const patterns = patternsOf(principal, manage);
+      const schedules = await storeOf(broker).list({ ...query, patterns });
       const next = schedules.length === query.limit ? (schedules.at(-1)?.name ?? null) : null;
-      const visible = schedules.filter(({ topic }) => mayDo(principal, manage, topic));
-      return reply(200, { schedules: visible.map(showScheduleInList), next });
+      return reply(200, { schedules: schedules.map(showScheduleInList), next });
     },
   }),
   route({
@@ -82,7 +81,8 @@ export const scheduleRoutes: readonly Route[] = [
     handle: async ({ broker, principal, params }) => {
       const schedule = await find(broker, principal, params.schedule);
       if (!schedule.ok) return schedule;
-      await storeOf(broker).delete(schedule.value);
+      const { by } = broker.catalog;
+      await storeOf(broker).delete(schedule.value, { now: broker.runtime.now(), by });
       return reply(204, undefined);
     },
   }),

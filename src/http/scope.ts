@@ -7,16 +7,27 @@ export const verbs = ["publish", "consume", "manage", "admin"] as const;
 export type Verb = (typeof verbs)[number];
 export type Scope = Readonly<{ verb: Verb; topics: string }>;
 
-/** Who makes a request. */
-export type Principal = Readonly<{ id: string; scopes: readonly Scope[] }>;
+/** Who makes a request: a token by its id and name. */
+export type Principal = Readonly<{ id: string; name?: string; scopes: readonly Scope[] }>;
 
-export const rootPrincipal: Principal = { id: "root", scopes: [{ verb: "admin", topics: "*" }] };
+export const rootPrincipal: Principal = {
+  id: "root",
+  name: "root",
+  scopes: [{ verb: "admin", topics: "*" }],
+};
 
 /** Whether one of `needed` is granted on `name`; `*` as a name means every name. */
 export function mayDo({ scopes }: Principal, needed: readonly Verb[], name: string): boolean {
   return scopes.some(
     ({ verb, topics }) => (verb === "admin" || needed.includes(verb)) && covers(topics, name),
   );
+}
+
+/** The patterns of names on which one of `needed` is granted; undefined when that is all of them. */
+export function patternsOf({ scopes }: Principal, needed: readonly Verb[]): readonly string[] | undefined {
+  const granted = scopes.filter(({ verb }) => verb === "admin" || needed.includes(verb));
+  const patterns = granted.map(({ topics }) => topics);
+  return patterns.includes("*") ? undefined : patterns;
 }
 
 /** The topic of a token that may publish to exactly one topic and do nothing else. */

@@ -2,10 +2,12 @@
 // asked first what would happen, so that a seek which one of them refuses moves none.
 
 import { z } from "zod";
+import { shownFields } from "../catalog/audit-details";
 import { SnapshotStore } from "../catalog/snapshot-store";
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { SeekAnswer, SeekPoint } from "../subscription-calls";
+import { recorded, resourceAt } from "./audit-log-routes";
 import type { Broker } from "./broker";
 import { parse } from "./parse";
 import { checkOffsets, partitionsInTurn, somePartitions, subscriptionAt } from "./partition-routes";
@@ -80,7 +82,12 @@ export function seekRoutes({ base, tag, params, find }: SubscriptionPlace): read
         const done = await withFresh(
           broker,
           () => find(broker, names),
-          (found) => seekAll(broker, found, body, seekId.value),
+          (found) => {
+            const seek = () => seekAll(broker, found, body, seekId.value);
+            if (body.dryRun) return seek();
+            const details = shownFields({ to: body.to, reprocess: body.reprocess });
+            return recorded(broker, { action: "seek", resource: resourceAt(names), details }, seek);
+          },
         );
         if (!done.ok) return done;
         return reply(200, { dryRun: body.dryRun, total: totalOf(done.value), partitions: done.value });

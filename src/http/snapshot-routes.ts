@@ -3,6 +3,7 @@
 import { type ZodType, z } from "zod";
 import { type Snapshot, SnapshotStore } from "../catalog/snapshot-store";
 import { ok, type Result } from "../errors";
+import { recorded, resourceAt } from "./audit-log-routes";
 import type { Broker } from "./broker";
 import { everyPartition, subscriptionAt } from "./partition-routes";
 import { type Found, type PathParams, type SubscriptionPlace, withFresh } from "./place-routes";
@@ -51,7 +52,7 @@ export function snapshotRoutes({ base, tag, params, find }: SubscriptionPlace): 
         const kept = await withFresh(
           broker,
           () => find(broker, names),
-          (found) => keep(broker, found, name),
+          (found) => recorded(broker, noteOf("create", names, name), () => keep(broker, found, name)),
         );
         return kept.ok ? reply(kept.value.isNew ? 201 : 200, kept.value.snapshot) : kept;
       },
@@ -76,11 +77,18 @@ export function snapshotRoutes({ base, tag, params, find }: SubscriptionPlace): 
       handle: async ({ broker, params: { snapshot: name, ...names } }) => {
         const found = await find(broker, names);
         if (!found.ok) return found;
-        await storeOf(broker).delete(found.value.subscription, name);
-        return reply(204, undefined);
+        const gone = await recorded(broker, noteOf("delete", names, name), async () => {
+          await storeOf(broker).delete(found.value.subscription, name);
+          return ok(null);
+        });
+        return gone.ok ? reply(204, undefined) : gone;
       },
     }),
   ];
+}
+
+function noteOf(action: string, names: PathParams, name: string) {
+  return { action, resource: resourceAt(names, `/snapshots/${name}`), details: {} };
 }
 
 type Kept = Readonly<{ isNew: boolean; snapshot: Snapshot }>;

@@ -1,7 +1,9 @@
 // Record batches that could not reach their topic: listed, sent on, or given up by the operator.
 
 import { z } from "zod";
+import { shownFields } from "../catalog/audit-details";
 import { resendStranded, StrandedStore } from "../catalog/stranded-store";
+import { recorded } from "./audit-log-routes";
 import type { Broker } from "./broker";
 import { type Route, reply, route } from "./route";
 import { instant, listOf, name, page, text } from "./schemas";
@@ -45,7 +47,8 @@ export const strandedRoutes: readonly Route[] = [
     body: z.strictObject({ topic: name.optional() }).meta({ id: "Resend" }),
     answers: { 200: { description: "It is stored, and stranded no more.", schema: resent } },
     handle: async ({ broker, params: { id }, body: { topic } }) => {
-      const sent = await resendStranded(broker.catalog, id, topic);
+      const note = { action: "resend", resource: `stranded/${id}`, details: shownFields({ topic }) };
+      const sent = await recorded(broker, note, () => resendStranded(broker.catalog, id, topic));
       if (!sent.ok) return sent;
       const { partition, answer } = sent.value;
       const refused = answer.exceptions.filter((exception) => "error" in exception).length;
@@ -58,7 +61,8 @@ export const strandedRoutes: readonly Route[] = [
     params,
     answers: { 204: { description: "It is gone." } },
     handle: async ({ broker, params: { id } }) => {
-      const deleted = await storeOf(broker).delete(id);
+      const note = { action: "delete", resource: `stranded/${id}`, details: {} };
+      const deleted = await recorded(broker, note, () => storeOf(broker).delete(id));
       return deleted.ok ? reply(204, undefined) : deleted;
     },
   }),

@@ -6,6 +6,7 @@ import { deleteSubscription, putSubscription, setPaused } from "../catalog/lifec
 import { ok } from "../errors";
 import type { SubscriptionStats } from "../subscription-calls";
 import { TERMS } from "../timeline-calls";
+import { urlRules } from "./broker";
 import { healthView } from "./health-view";
 import { checkOffsets, everyPartition, subscriptionAt } from "./partition-routes";
 import {
@@ -50,8 +51,8 @@ export const subscriptionRoutes: readonly Route[] = [
       200: { description: "It exists with these settings.", schema: subscriptionShown },
       201: { description: "It was created.", schema: subscriptionShown },
     },
-    handle: async ({ broker, params, body }) => {
-      const rules = checkSubscription(body, broker);
+    handle: async ({ broker, params, body, request }) => {
+      const rules = checkSubscription(body, urlRules(broker, request));
       if (!rules.ok) return rules;
       const topic = await broker.catalog.store.topic(params.topic);
       if (!topic.ok) return topic;

@@ -1,6 +1,7 @@
 // Subscriptions and queues as the API takes them: their fields, the rules between these, and the settings that they make.
 
 import { z } from "zod";
+import type { UrlRules } from "../endpoint-url";
 import { type FieldFault, ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { defaultSubscriptionSettings, type StartAt, type SubscriptionSettings } from "../settings";
@@ -62,7 +63,7 @@ export const queueBody = z
 type SubscriptionFields = z.output<z.ZodObject<typeof subscriptionFields>>;
 
 /** The rules between fields, and those that a deployed broker and a local one differ in. All speak together. */
-export function checkSubscription(body: SubscriptionFields, { local }: { local: boolean }): Result<null> {
+export function checkSubscription(body: SubscriptionFields, rules: UrlRules): Result<null> {
   const isPush = body.type === "push";
   const { minDelayMs, maxDelayMs } = retryOf(body);
   const faults: FieldFault[] = [];
@@ -77,7 +78,7 @@ export function checkSubscription(body: SubscriptionFields, { local }: { local: 
   if (minDelayMs > maxDelayMs) {
     faults.push({ field: "retry.minDelayMs", detail: "it is above retry.maxDelayMs", limit: maxDelayMs });
   }
-  if (body.endpoint) faults.push(...endpointFaults(body.endpoint, { local }));
+  if (body.endpoint) faults.push(...endpointFaults(body.endpoint, rules));
   return faults.length > 0 ? refuseFaults(faults) : ok(null);
 }
 

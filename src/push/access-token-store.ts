@@ -7,7 +7,8 @@ import { type AccessToken, type Oauth2, tokenGranted, tokenRefusal, tokenRequest
 import { readText, type Wire } from "./webhook";
 
 export type TokenAnswer = Readonly<{ ok: true; token: string } | { ok: false; reason: string }>;
-export type TokenWire = Wire & Readonly<{ local: boolean; sleep(ms: number): Promise<void> }>;
+export type TokenWire = Wire &
+  Readonly<{ local: boolean; ownHosts?: readonly string[]; sleep(ms: number): Promise<void> }>;
 
 type Held =
   | Readonly<{ state: "asking"; until: number }>
@@ -66,7 +67,7 @@ export class AccessTokenStore {
   /** The token, or why there is none. */
   private async request(): Promise<AccessToken | string> {
     const { auth, wire } = this;
-    const refusal = checkEndpointUrl(auth.tokenUrl, { local: wire.local });
+    const refusal = checkEndpointUrl(auth.tokenUrl, wire);
     if (refusal) return refusal.detail;
     const response = await wire.fetch(auth.tokenUrl, {
       method: "POST",

@@ -20,6 +20,8 @@ export type Dispatching = Wire &
     local: boolean;
     /** What secrets are opened with, the newest first. */
     secretsKeys: readonly string[];
+    /** Hosts that lead to this broker: nothing is sent there. */
+    ownHosts?: readonly string[];
     ledger: LedgerStore;
     sleep(ms: number): Promise<void>;
     report(call: ReportCall): Promise<Result<ReportAnswer>>;

@@ -16,11 +16,11 @@ export class Dispatcher extends WorkerEntrypoint<Env> implements DispatchCalls {
   /** Carries a leased batch to its endpoint and reports how it fared. Never throws for an endpoint's fault. */
   async deliver(call: DispatchCall): Promise<void> {
     const { env } = this;
-    const { local, log, secretsKeys } = settings(env);
+    const { local, log, secretsKeys, ownHosts } = settings(env);
     const subscription = env.SUBSCRIPTION.getByName(objectName(call.generation, call.partition));
     await dispatch(call, {
       runtime: systemRuntime,
-      ...{ local, secretsKeys },
+      ...{ local, secretsKeys, ownHosts },
       ledger: new LedgerStore(env.LEDGER, systemRuntime),
       fetch: (url, init) => fetch(url, init),
       timeout: (ms) => AbortSignal.timeout(ms),

@@ -61,7 +61,7 @@ type OpenEndpoint = Endpoint & Pick<Credentials, "tokens">;
  */
 async function openEndpoint(run: Run): Promise<OpenEndpoint | undefined> {
   const { call, deps } = run;
-  const refusal = checkEndpointUrl(run.push.url, { local: deps.local });
+  const refusal = checkEndpointUrl(run.push.url, deps);
   if (refusal) return failAll(run, refusal.detail);
   const opened = await openCredentials(deps, deps.secretsKeys, call);
   if (!("unusable" in opened)) {

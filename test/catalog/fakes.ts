@@ -211,7 +211,15 @@ export function fakeCatalog() {
 /** Empties the catalog: rows are kept from test to test within a file. */
 export async function emptyCatalog(): Promise<void> {
   const { CATALOG } = env as unknown as Env;
-  const tables = ["subscriptions", "topics", "tokens", "stranded_batches", "schedules", "sweep_cursor"];
+  const tables = [
+    "subscriptions",
+    "topics",
+    "tokens",
+    "audit_log",
+    "stranded_batches",
+    "schedules",
+    "sweep_cursor",
+  ];
   await CATALOG.batch(tables.map((table) => CATALOG.prepare(`DELETE FROM ${table}`)));
 }
 

@@ -161,11 +161,11 @@ describe("pausing and deleting", () => {
   test("deleted, its name is free, and only that life is gone", async () => {
     const { catalog } = await withTopic();
     const { schedule } = must(await putSchedule(catalog, wanted(), anybody));
-    expect(await store.delete(schedule)).toBe(true);
-    expect(await store.delete(schedule)).toBe(false);
+    expect(await store.delete(schedule, { now: 1 })).toBe(true);
+    expect(await store.delete(schedule, { now: 1 })).toBe(false);
     const next = must(await putSchedule(catalog, wanted(), anybody)).schedule;
     expect(next.generation).not.toBe(schedule.generation);
-    expect(await store.delete(schedule)).toBe(false);
+    expect(await store.delete(schedule, { now: 1 })).toBe(false);
     expect(await store.find("report")).toEqual(next);
   });
 

@@ -165,6 +165,6 @@ describe("one part that fails", () => {
     d1.mode = "down";
     const noCatalog = await sweep(catalog, async () => 7);
     expect(noCatalog).toMatchObject({ poked: 0, purged: 7 });
-    expect(noCatalog.faults).toHaveLength(3);
+    expect(noCatalog.faults).toHaveLength(4);
   });
 });

@@ -110,7 +110,7 @@ describe("scopes", () => {
 
   test("the text of a token is shown once", async () => {
     const token = await tokenFor({ verb: "publish", topics: "secret-*" });
-    expect(token).toMatch(/^pp_[\w-]{43}$/);
+    expect(token).toMatch(/^pennypost_[0-9A-Za-z]{49}$/);
     const list = await api.send("GET", "/v1/tokens");
     expect(JSON.stringify(list.body)).not.toContain(token);
     expect(JSON.stringify(list.body)).toContain('"secret-*"');

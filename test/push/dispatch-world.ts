@@ -193,6 +193,7 @@ export class World {
       runtime: this.runtime,
       local: false,
       secretsKeys: this.secretsKeys,
+      ownHosts: ["broker.example.com"],
       ledger: this.ledger(),
       sleep: (ms) => this.sleep(ms),
       timeout: (ms) => this.timeout(ms),

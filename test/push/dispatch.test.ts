@@ -393,6 +393,15 @@ describe("settings that cannot work", () => {
     expect(world.outcomes.get(0)).toMatchObject({ note: { error: expect.stringContaining("IP address") } });
   });
 
+  it("include an endpoint that is the broker itself", async () => {
+    const world = new World();
+    await world.dispatch({ messages: several(1), push: { url: "https://broker.example.com/v1/in/x" } });
+    expect(world.sent).toEqual([]);
+    expect(world.outcomes.get(0)).toMatchObject({
+      note: { error: expect.stringContaining("broker itself") },
+    });
+  });
+
   it("include a secret that is not base64, which is not quoted", async () => {
     const world = new World();
     await world.dispatch({ messages: several(1), push: { secrets: ["whsec_hunter2 !"] } });

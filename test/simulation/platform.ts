@@ -145,7 +145,8 @@ export class Platform {
     const catalog = this.catalogFor(owner);
     const { env, runtime } = catalog;
     const ledger = new LedgerStore(env.LEDGER, runtime);
-    return { env, runtime, catalog, ledger, rootToken: "", secretsKeys: [], local: true, log: false };
+    const own = { secretsKeys: [], ownHosts: [] };
+    return { env, runtime, catalog, ledger, rootToken: "", ...own, local: true, log: false };
   }
 
   ledgerFor(owner: Owner): LedgerStore {
