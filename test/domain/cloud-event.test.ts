@@ -83,8 +83,8 @@ describe("the message of an event", () => {
   test("has an id that a message can have, and one event id never becomes another's", () => {
     expect(messageIdOf("a.b c%é")).toBe("a%2Eb%20c%25%C3%A9");
     fc.assert(
-      fc.property(fc.string({ unit: "binary", minLength: 1 }), (id) => {
-        fc.pre(id.isWellFormed());
+      fc.property(fc.array(fc.integer({ min: 0, max: 0xd7ff }), { minLength: 1, maxLength: 20 }), (units) => {
+        const id = String.fromCharCode(...units);
         return /^[\x21-\x2d\x2f-\x7e]+$/.test(messageIdOf(id)) && decodeURIComponent(messageIdOf(id)) === id;
       }),
     );
