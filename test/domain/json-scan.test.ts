@@ -36,7 +36,7 @@ describe("JSON that is scanned", () => {
         const fault = jsonFault(large(JSON.stringify([...texts, "[".repeat(2 * BODY_DEPTH)])));
         expect(fault).toBeUndefined();
       }),
-      { numRuns: 300 },
+      { numRuns: 50 },
     );
   });
 
@@ -46,7 +46,7 @@ describe("JSON that is scanned", () => {
         const json = `[${JSON.stringify(text)},${nested(BODY_DEPTH)}]`;
         expect(jsonFault(large(json))).toMatchObject({ limit: BODY_DEPTH });
       }),
-      { numRuns: 300 },
+      { numRuns: 50 },
     );
   });
 

@@ -37,7 +37,12 @@ describe("problems", () => {
     // A held claim ends; every other 409, and every 400, 413 or 422, would be refused for ever.
     const expected = codes.filter((code) => {
       const { status } = problems[code];
-      return status === 429 || code === "claim-in-progress" || (status >= 500 && code !== "not-configured");
+      return (
+        status === 408 ||
+        status === 429 ||
+        code === "claim-in-progress" ||
+        (status >= 500 && code !== "not-configured")
+      );
     });
     expect(passing).toEqual(expected);
   });
