@@ -49,6 +49,7 @@ const BOUNDED_ELSEWHERE: Readonly<Record<string, string>> = {
   "body.message.dataBase64": "the request's limits.jsonRequestBytes, then limits.scheduleMessageBytes",
   "body.startAt.offsets": "keys of two digits",
   "body.to.offsets": "keys of two digits",
+  ticket: "readTicket",
   token: "mayBeToken",
 };
 const isPublish = (path: string) => /\/messages(\/batch)?$|^\/v1\/in\//.test(path);
