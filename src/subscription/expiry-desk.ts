@@ -8,6 +8,7 @@ import type { TopicCalls } from "../topic-calls";
 import type { Backlog } from "./backlog";
 import {
   type Carried,
+  isGivenBack,
   killWaiting,
   leasedUntil,
   loseFollowers,
@@ -42,6 +43,8 @@ export class ExpiryDesk {
     await this.parts.desk.buryDying();
     const counted = !more && (await this.countFollowers(before));
     if (!counted || !this.parts.isLive()) return { done: false, againAt: now };
+    // A lease may have ended meanwhile: what it held is to die with its message, before the log lets go of that.
+    if (isGivenBack(this.parts.backlog, before, carried)) return { done: false, againAt: now };
     const againAt = leasedUntil(this.parts.backlog, before, carried);
     return againAt === undefined ? { done: true } : { done: false, againAt };
   }

@@ -104,6 +104,13 @@ export function leasedUntil(backlog: Backlog, before: number, carried: Carried):
   return deadlines.length === 0 ? undefined : Math.max(...deadlines);
 }
 
+/** Whether something below `before` was given back, or is dying, since those that waited were looked at. */
+export function isGivenBack(backlog: Backlog, before: number, carried: Carried): boolean {
+  for (const { offset, state } of backlog.deliveries.values())
+    if (offset < before && state !== "leased" && !carried.has(offset)) return true;
+  return false;
+}
+
 /** The lowest offset that the subscription still needs of the log. */
 export function neededFrom(backlog: Backlog, carried: Carried): number {
   let from = backlog.counters.nextOffset;

@@ -275,8 +275,10 @@ export class DeliveryWitness implements Standing {
 
   private countWhatIs(before: Picture, after: Picture): void {
     const log = this.log.log(this.partition);
-    for (const [offset, { reason, parks }] of after.dead) {
+    for (const [offset, { reason, parks, hasRecord }] of after.dead) {
       if (before.dead.has(offset)) continue;
+      // The log waits for hours with its removal, and no world lives so long.
+      if (!hasRecord) throw new Error(`${offset} died as ${reason}, and its message is not kept`);
       const key = before.inHand.get(offset)?.key ?? log[offset]?.key;
       const isReadmitted = after.counters.readmitted > 0;
       const mayPark = after.settings.onExhausted === "park" && reason !== "expired" && key !== undefined;

@@ -53,7 +53,7 @@ function describe(world: World): string {
   const open = world.living.map((watched) => {
     const { counters, leasedCount, waitingCount, dead } = watched.picture ?? {};
     const head = watched.topic.log.log(watched.partition).length;
-    return `${nameOf(watched)} ${JSON.stringify({ head, ...counters, leasedCount, waitingCount, dead: dead?.size })}`;
+    return `${nameOf(watched)} ${JSON.stringify({ head, ...counters, leasedCount, waitingCount, dead: [...(dead ?? [])] })}`;
   });
   return `${open.join("; ")}; ${world.platform.ingress.size} in INGRESS; ${world.log?.delays.size} delayed`;
 }
