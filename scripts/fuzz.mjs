@@ -2,11 +2,11 @@
 // its own, or one by --url. Exits 1 when one was answered by a fault, or a refused one changed what is stored.
 
 import { parseArgs } from "node:util";
+import { startFuzzBroker } from "../test/fuzz/fuzz-broker.ts";
 import { describeFuzz } from "../test/fuzz/fuzz-report.ts";
 import { fuzz } from "../test/fuzz/fuzz-run.ts";
 import { askBy, wireTo } from "../test/fuzz/fuzz-wire.ts";
 import { makeWorld, removeWorld } from "../test/fuzz/fuzz-world.ts";
-import { startBroker } from "../test/support/broker.ts";
 
 const USAGE = `npm run fuzz -- [--requests 100000] [--seed N] [--minutes N] [--url URL --token TOKEN]
 
@@ -30,7 +30,7 @@ try {
 process.exit();
 
 async function run({ requests, seed, minutes, url, token }) {
-  const broker = url ? { url, token } : await startBroker({ abort: stopping.signal });
+  const broker = url ? { url, token } : await startFuzzBroker();
   if (!url) closing.push(() => broker.stop());
   const endAt = performance.now() + minutes * 60_000;
   const send = wireTo(broker.url);

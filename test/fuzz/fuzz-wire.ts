@@ -6,6 +6,9 @@ import type { Ask } from "./fuzz-world.ts";
 import type { HostileRequest } from "./hostile-requests.ts";
 
 const GIVEN_UP_MS = 60_000;
+/** Who refuses a body unread closes the connection, and then the answer may be lost on its way: it is asked again. */
+const CLOSED = ["ECONNRESET", "EPIPE"];
+const TRIES = 6;
 /** A stream of events goes on for ever: what is not a refusal is not read to its end. */
 const READ_FROM = 400;
 
@@ -13,7 +16,7 @@ const READ_FROM = 400;
 export function wireTo(origin: string): Send {
   const { hostname, port } = new URL(origin);
   const agent = new Agent({ keepAlive: true, maxSockets: 64 });
-  return ({ method, path, headers, body }) =>
+  const once: Send = ({ method, path, headers, body }) =>
     new Promise((resolve, reject) => {
       const began = performance.now();
       const signal = AbortSignal.timeout(GIVEN_UP_MS);
@@ -39,6 +42,15 @@ export function wireTo(origin: string): Send {
       });
       sent.end(body);
     });
+  return async (request) => {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await once(request);
+      } catch (fault) {
+        if (tries === TRIES || !CLOSED.includes(String((fault as NodeJS.ErrnoException).code))) throw fault;
+      }
+    }
+  };
 }
 
 /** Asks in JSON, as the holder of `token`. */

@@ -135,15 +135,18 @@ function hostilePath(path: string, method: string, { known }: World): fc.Arbitra
 }
 
 function hostileQuery(parameters: readonly Parameter[], context: Context): fc.Arbitrary<string> {
+  const value = (schema: Schema, name: string) => sample(schema, name, context, 0).map(String);
   const pairs = parameters.map(({ name, schema }) =>
     fc.option(
       fc
-        .oneof(nastyString, sample(schema, name, context, 0).map(String))
-        .map((value) => `${name}=${encodeURIComponent(value.toWellFormed().slice(0, 500))}`),
+        .oneof({ weight: 1, arbitrary: nastyString }, { weight: 2, arbitrary: value(schema, name) })
+        .map((text) => `${name}=${encodeURIComponent(text.toWellFormed().slice(0, 500))}`),
+      { freq: 2, nil: null },
     ),
   );
-  const unknown = fc.option(nastyString.map((text) => encodeURIComponent(text.toWellFormed().slice(0, 200))));
-  return fc.tuple(fc.tuple(...pairs), unknown, oneIn(10)).map(([each, more, twice]) => {
+  const stray = nastyString.map((text) => encodeURIComponent(text.toWellFormed().slice(0, 200)));
+  const unknown = oneIn(12).chain((has) => (has ? stray : fc.constant(null)));
+  return fc.tuple(fc.tuple(...pairs), unknown, oneIn(20)).map(([each, more, twice]) => {
     const all = [...each, ...(twice ? each : []), more].filter((pair) => pair !== null);
     return all.length > 0 ? `?${all.join("&")}` : "";
   });
@@ -159,9 +162,7 @@ function hostileHeaders(
     { weight: 1, arbitrary: fc.constantFrom("", ...others) },
     { weight: 1, arbitrary: nastyString.map((text) => `Bearer ${headerText(text)}`) },
   );
-  const names = parameters.flatMap(({ name }) =>
-    name.includes("{") ? [name.replace("{name}", "a")] : [name],
-  );
+  const names = parameters.map(({ name }) => name.replace(/\{\w+\}/, "a"));
   const extra = [
     "Idempotency-Key",
     "Prefer",
@@ -175,12 +176,13 @@ function hostileHeaders(
     "X-Forwarded-For",
   ];
   const values = [...names, ...extra].map((name) =>
-    fc.option(
-      nastyString.map((text) => [name.toLowerCase(), headerText(text)] as const),
-      { freq: 6, nil: undefined },
+    oneIn(12).chain((has) =>
+      has
+        ? nastyString.map((text) => [name.toLowerCase(), headerText(text)] as const)
+        : fc.constant(undefined),
     ),
   );
-  return fc.tuple(authorization, fc.tuple(...values), oneIn(10)).map(([auth, pairs, twice]) => {
+  return fc.tuple(authorization, fc.tuple(...values), oneIn(4)).map(([auth, pairs, twice]) => {
     const chosen = pairs.filter((pair) => pair !== undefined);
     const first: Header[] = auth === "" ? [] : [["authorization", auth]];
     return [...first, ...chosen, ...(twice ? chosen : [])];
@@ -307,7 +309,7 @@ function objectOf(
 function numberOf({ minimum = 0, maximum = 10 }: Schema, name: string): fc.Arbitrary<unknown> {
   const beyond = fc.constantFrom(minimum - 1, maximum + 1, minimum + 0.5, ...NASTY_NUMBERS);
   const within = NEVER_LARGE.has(name) ? fc.constant(minimum) : fc.constantFrom(minimum, maximum);
-  return fc.oneof(within, beyond);
+  return fc.oneof({ weight: 4, arbitrary: within }, { weight: 1, arbitrary: beyond });
 }
 
 function stringOf(
@@ -319,9 +321,9 @@ function stringOf(
   const text = typeof example === "string" ? example : "a";
   const isUrl = /url$/i.test(name) || /^(https?|wss?):/i.test(text);
   return fc.oneof(
-    nastyString,
-    fc.constantFrom("a", isUrl ? REFUSED_URL : text, ...bounds),
-    fc.constantFrom(...(known[name] ?? [isUrl ? REFUSED_URL : text])),
+    { weight: 1, arbitrary: nastyString },
+    { weight: 2, arbitrary: fc.constantFrom("a", isUrl ? REFUSED_URL : text, ...bounds) },
+    { weight: 3, arbitrary: fc.constantFrom(...(known[name] ?? [isUrl ? REFUSED_URL : text])) },
   );
 }
 
