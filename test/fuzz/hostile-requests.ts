@@ -2,8 +2,17 @@
 // that is wrong altogether.
 
 import fc from "fast-check";
+import {
+  NASTY_BYTES,
+  NASTY_JSON,
+  NASTY_NUMBERS,
+  NASTY_TYPES,
+  nastyString,
+  nastyValue,
+  OVERSIZED,
+} from "./hostile-values.ts";
 
-type Schema = Readonly<{
+export type Schema = Readonly<{
   $ref?: string;
   type?: string;
   enum?: readonly unknown[];
@@ -21,7 +30,8 @@ type Schema = Readonly<{
   example?: unknown;
 }>;
 type Parameter = Readonly<{ name: string; in: "path" | "query" | "header"; schema: Schema }>;
-type Operation = Readonly<{
+export type Operation = Readonly<{
+  security?: readonly unknown[];
   parameters?: readonly Parameter[];
   requestBody?: Readonly<{ content: Readonly<Record<string, Readonly<{ schema: Schema }>>> }>;
 }>;
@@ -30,10 +40,14 @@ export type OpenApi = Readonly<{
   components: Readonly<{ schemas: Readonly<Record<string, Schema>> }>;
 }>;
 
+export type Header = readonly [name: string, value: string];
 export type HostileRequest = Readonly<{
+  /** The route that it is made from, such as `PUT /v1/topics/{topic}`. */
+  route: string;
   method: string;
   path: string;
-  headers: Readonly<Record<string, string>>;
+  /** Some twice. */
+  headers: readonly Header[];
   body?: string | Uint8Array;
 }>;
 
@@ -44,124 +58,57 @@ export type World = Readonly<{
   authorizations: readonly string[];
 }>;
 
-const NASTY_STRINGS = [
-  "",
-  " ",
-  ".",
-  "..",
-  "../../etc/passwd",
-  "\0",
-  "\r\nx: y",
-  "\ud800",
-  "\udfff\ud800",
-  "\u202e",
-  "\ufeff",
-  "🦆".repeat(50),
-  "é".normalize("NFD"),
-  "x".repeat(300),
-  "'; DROP TABLE topics; --",
-  "{}",
-  "null",
-  "NaN",
-  "-1",
-  "1e999",
-  "99999999999999999999",
-  "0x10",
-  "true",
-  "__proto__",
-  "constructor",
-  "toString",
-  "%",
-  "%00",
-  "%ff%fe",
-  "%2e%2e%2f",
-  "0.-1",
-  "0.0.0",
-  "99.0",
-  "0.9007199254740993",
-];
-const NASTY_NUMBERS = [-1, -0, 0.5, 1e308, -1e308, 2 ** 53, 2 ** 53 + 2, 2 ** 31, 1e15];
-const NASTY_JSON = [
-  "",
-  "{",
-  "[",
-  "nul",
-  '"',
-  "\ufeff{}",
-  '{"a":1,"a":2}',
-  '{"__proto__":{"x":1}}',
-  '{"constructor":{"prototype":1}}',
-  "[".repeat(100_000),
-  `{"messages":[{"data":${"[".repeat(5_000)}${"]".repeat(5_000)}}]}`,
-  `{"fence":1,"result":${'{"a":'.repeat(5_000)}1${"}".repeat(5_000)}}`,
-  `{"ackIds":[${"0,".repeat(5_000)}0]}`,
-  '{"max":1e999}',
-  "1",
-  "null",
-  '"text"',
-  "[]",
-  "{}\n{}\n",
-  "\0",
-];
-const NASTY_TYPES = [
-  "application/json",
-  "application/json; charset=utf-7",
-  "application/x-ndjson",
-  "application/x-www-form-urlencoded",
-  "multipart/form-data",
-  "text/plain",
-  "application/cloudevents+json",
-  "nonsense",
-  "",
-  "application/json;".repeat(200),
-];
+/** Nobody listens there, so what the broker is told to send goes nowhere. */
+const REFUSED_URL = "http://127.0.0.1:9/hook";
+/** What is put behind a path. */
+const SUFFIXES = ["/", "//", "/..", "/..%2f..%2fv1", "%00", "%2f", "/.", ";x=1", "%c0%af", "/__proto__"];
 /** A valid wait would be waited for, and a valid number of partitions made. */
 const NEVER_LARGE = new Set(["waitMs", "partitions"]);
 
-const deepValue = JSON.parse(`${"[".repeat(2_000)}${"]".repeat(2_000)}`) as unknown;
-const nastyString = fc.oneof(
-  { weight: 30, arbitrary: fc.constantFrom(...NASTY_STRINGS) },
-  { weight: 1, arbitrary: fc.constant("a".repeat(70_000)) },
-  { weight: 10, arbitrary: fc.string({ unit: "binary", maxLength: 40 }) },
-  {
-    weight: 10,
-    arbitrary: fc.string({ unit: fc.nat(0xffff).map((code) => String.fromCharCode(code)), maxLength: 20 }),
-  },
-);
-const nastyValue: fc.Arbitrary<unknown> = fc.oneof(
-  nastyString,
-  fc.constantFrom<unknown>(...NASTY_NUMBERS, null, true, false, [], {}, [null], [[]], deepValue),
-  fc.jsonValue({ maxDepth: 3 }),
-  fc.constant(JSON.parse('{"__proto__":{"a":1},"b":2}') as unknown),
-);
+export type Route = Readonly<{ path: string; method: string; operation: Operation }>;
 
-/** Requests to any route of the document. */
-export function hostileRequests(document: OpenApi, world: World): fc.Arbitrary<HostileRequest> {
-  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+/** The operations of the document. */
+export function routesOf(document: OpenApi): Route[] {
+  return Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),
   );
-  return fc.constantFrom(...operations).chain(({ path, method, operation }) => {
-    const parameters = operation.parameters ?? [];
-    const named = (place: Parameter["in"]) => parameters.filter((parameter) => parameter.in === place);
-    return fc
-      .record({
-        method: fc.oneof(
-          { weight: 30, arbitrary: fc.constant(method.toUpperCase()) },
-          { weight: 1, arbitrary: fc.constantFrom("PATCH", "OPTIONS", "POST", "PUT", "DELETE", "GET") },
-        ),
-        path: hostilePath(path, method, world),
-        query: hostileQuery(named("query"), document),
-        headers: hostileHeaders(named("header"), world),
-        body: hostileBody(operation, document),
-      })
-      .map(({ body, ...request }) => ({
-        method: request.method,
-        path: `${request.path}${request.query}`,
-        headers: { ...(body && { "content-type": body.type }), ...request.headers },
-        ...(body && request.method !== "GET" && { body: body.bytes }),
-      }));
-  });
 }
+
+/** Requests to any route of the document, each route as often as another. */
+export function hostileRequests(document: OpenApi, world: World): fc.Arbitrary<HostileRequest> {
+  return fc.oneof(...routesOf(document).map((each) => hostileRequest(each, document, world)));
+}
+
+/** Requests to one route. */
+export function hostileRequest(
+  { path, method, operation }: Route,
+  document: OpenApi,
+  world: World,
+): fc.Arbitrary<HostileRequest> {
+  const context = { document, known: world.known };
+  const parameters = operation.parameters ?? [];
+  const named = (place: Parameter["in"]) => parameters.filter((parameter) => parameter.in === place);
+  return fc
+    .record({
+      method: fc.oneof(
+        { weight: 30, arbitrary: fc.constant(method.toUpperCase()) },
+        { weight: 1, arbitrary: fc.constantFrom("PATCH", "OPTIONS", "POST", "PUT", "GET", "HEAD") },
+      ),
+      path: hostilePath(path, method, world),
+      query: hostileQuery(named("query"), context),
+      headers: hostileHeaders(named("header"), world),
+      body: hostileBody(operation, context),
+    })
+    .map(({ body, ...request }) => ({
+      route: `${method.toUpperCase()} ${path}`,
+      method: request.method,
+      path: `${request.path}${request.query}`,
+      headers: [...(body ? [["content-type", body.type] as const] : []), ...request.headers],
+      ...(body && { body: body.bytes }),
+    }));
+}
+
+type Context = Readonly<{ document: OpenApi; known: World["known"] }>;
 
 function hostilePath(path: string, method: string, { known }: World): fc.Arbitrary<string> {
   const parts = path.split("/").map((part) => {
@@ -178,51 +125,67 @@ function hostilePath(path: string, method: string, { known }: World): fc.Arbitra
     if (!names || method === "delete") return hostile;
     return fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...names) }, { weight: 1, arbitrary: hostile });
   });
-  return fc.tuple(...parts).map((each) => each.join("/"));
+  const suffix = fc.oneof(
+    { weight: 40, arbitrary: fc.constant("") },
+    { weight: 1, arbitrary: fc.constantFrom(...SUFFIXES) },
+  );
+  // What is deleted by a shorter path than was meant would be missing under those that come after.
+  const end = method === "delete" ? fc.constant("") : suffix;
+  return fc.tuple(fc.tuple(...parts), end).map(([each, more]) => `${each.join("/")}${more}`);
 }
 
-function hostileQuery(parameters: readonly Parameter[], document: OpenApi): fc.Arbitrary<string> {
+function hostileQuery(parameters: readonly Parameter[], context: Context): fc.Arbitrary<string> {
+  const value = (schema: Schema, name: string) => sample(schema, name, context, 0).map(String);
   const pairs = parameters.map(({ name, schema }) =>
     fc.option(
       fc
-        .oneof(nastyString, sample(schema, name, document, 0).map(String))
-        .map((value) => `${name}=${encodeURIComponent(value.toWellFormed().slice(0, 500))}`),
+        .oneof({ weight: 1, arbitrary: nastyString }, { weight: 2, arbitrary: value(schema, name) })
+        .map((text) => `${name}=${encodeURIComponent(text.toWellFormed().slice(0, 500))}`),
+      { freq: 2, nil: null },
     ),
   );
-  const unknown = fc.option(nastyString.map((text) => encodeURIComponent(text.toWellFormed().slice(0, 200))));
-  return fc.tuple(fc.tuple(...pairs), unknown).map(([each, more]) => {
-    const all = [...each, more].filter((pair) => pair !== null);
+  const stray = nastyString.map((text) => encodeURIComponent(text.toWellFormed().slice(0, 200)));
+  const unknown = oneIn(12).chain((has) => (has ? stray : fc.constant(null)));
+  return fc.tuple(fc.tuple(...pairs), unknown, oneIn(20)).map(([each, more, twice]) => {
+    const all = [...each, ...(twice ? each : []), more].filter((pair) => pair !== null);
     return all.length > 0 ? `?${all.join("&")}` : "";
   });
 }
 
-function hostileHeaders(parameters: readonly Parameter[], { authorizations }: World) {
+function hostileHeaders(
+  parameters: readonly Parameter[],
+  { authorizations }: World,
+): fc.Arbitrary<readonly Header[]> {
   const [good = "", ...others] = authorizations;
   const authorization = fc.oneof(
     { weight: 12, arbitrary: fc.constant(good) },
     { weight: 1, arbitrary: fc.constantFrom("", ...others) },
     { weight: 1, arbitrary: nastyString.map((text) => `Bearer ${headerText(text)}`) },
   );
-  const names = parameters.flatMap(({ name }) =>
-    name.includes("{") ? [name.replace("{name}", "a")] : [name],
-  );
+  const names = parameters.map(({ name }) => name.replace(/\{\w+\}/, "a"));
   const extra = [
     "Idempotency-Key",
     "Prefer",
     "traceparent",
     "Pennypost-Delay-Ms",
-    "Content-Length",
-    "Expect",
+    "Content-Encoding",
+    "Range",
+    "If-Match",
+    "Last-Event-ID",
+    "Upgrade",
+    "X-Forwarded-For",
   ];
   const values = [...names, ...extra].map((name) =>
-    fc.option(
-      nastyString.map((text) => [name.toLowerCase(), headerText(text)] as const),
-      { freq: 2, nil: undefined },
+    oneIn(12).chain((has) =>
+      has
+        ? nastyString.map((text) => [name.toLowerCase(), headerText(text)] as const)
+        : fc.constant(undefined),
     ),
   );
-  return fc.tuple(authorization, fc.tuple(...values)).map(([auth, pairs]) => {
-    const chosen = pairs.filter((pair) => pair !== undefined).filter(([name]) => name !== "content-length");
-    return { authorization: auth, ...Object.fromEntries(chosen) } as Record<string, string>;
+  return fc.tuple(authorization, fc.tuple(...values), oneIn(4)).map(([auth, pairs, twice]) => {
+    const chosen = pairs.filter((pair) => pair !== undefined);
+    const first: Header[] = auth === "" ? [] : [["authorization", auth]];
+    return [...first, ...chosen, ...(twice ? chosen : [])];
   });
 }
 
@@ -236,22 +199,26 @@ function headerText(text: string): string {
 
 type Body = Readonly<{ type: string; bytes: string | Uint8Array }>;
 
-function hostileBody({ requestBody }: Operation, document: OpenApi): fc.Arbitrary<Body | undefined> {
-  if (!requestBody) return fc.constant(undefined);
+function hostileBody({ requestBody }: Operation, context: Context): fc.Arbitrary<Body | undefined> {
+  const stray = fc.constantFrom({ type: "application/json", bytes: "{}" }, { type: "", bytes: "x" });
+  if (!requestBody) return oneIn(20).chain((has) => (has ? stray : fc.constant(undefined)));
   const type = fc.constantFrom(...NASTY_TYPES);
   const contents = Object.entries(requestBody.content);
   const shaped = fc.constantFrom(...contents).chain(([contentType, { schema }]) =>
-    fc.oneof(sample(schema, "", document, 0), mutated(sample(schema, "", document, 0))).map((value) => ({
+    fc.oneof(sample(schema, "", context, 0), mutated(sample(schema, "", context, 0))).map((value) => ({
       type: contentType,
       bytes: typeof value === "string" ? value : (JSON.stringify(value) ?? ""),
     })),
   );
   return fc.oneof(
-    { weight: 6, arbitrary: shaped },
-    { weight: 1, arbitrary: fc.record({ type, bytes: fc.constantFrom(...NASTY_JSON) }) },
-    { weight: 1, arbitrary: fc.record({ type, bytes: fc.uint8Array({ maxLength: 60 }) }) },
+    { weight: 400, arbitrary: shaped },
+    { weight: 10, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: fc.record({ type, bytes: fc.constant(OVERSIZED) }) },
+    { weight: 40, arbitrary: fc.record({ type, bytes: fc.constantFrom(...NASTY_JSON) }) },
+    { weight: 20, arbitrary: fc.record({ type, bytes: fc.constantFrom(...NASTY_BYTES) }) },
+    { weight: 40, arbitrary: fc.record({ type, bytes: fc.uint8Array({ maxLength: 60 }) }) },
     {
-      weight: 1,
+      weight: 60,
       arbitrary: fc.record({ type, bytes: nastyValue.map((value) => JSON.stringify(value) ?? "") }),
     },
   );
@@ -297,11 +264,11 @@ function placesIn(value: unknown, depth = 0): [Holder, string][] {
 }
 
 /** A value that fits `schema`, more or less: numbers also at and beyond their bounds. */
-function sample(schema: Schema, name: string, document: OpenApi, depth: number): fc.Arbitrary<unknown> {
+export function sample(schema: Schema, name: string, context: Context, depth: number): fc.Arbitrary<unknown> {
   const { $ref, anyOf, oneOf, allOf } = schema;
-  const inner = (other: Schema, at = name) => sample(other, at, document, depth + 1);
+  const inner = (other: Schema, at = name) => sample(other, at, context, depth + 1);
   if (depth > 8) return fc.constant(null);
-  if ($ref) return inner(document.components.schemas[$ref.split("/").pop() ?? ""] ?? {});
+  if ($ref) return inner(referred(schema, context.document));
   if ("const" in schema) return fc.constant(schema.const);
   if (schema.enum) return fc.constantFrom(...schema.enum);
   const [first, ...others] = anyOf ?? oneOf ?? allOf ?? [];
@@ -310,8 +277,14 @@ function sample(schema: Schema, name: string, document: OpenApi, depth: number):
   if (schema.type === "array") return fc.array(inner(schema.items ?? {}), { maxLength: 4 });
   if (schema.type === "integer" || schema.type === "number") return numberOf(schema, name);
   if (schema.type === "boolean") return fc.boolean();
-  if (schema.type === "string") return stringOf(schema);
+  if (schema.type === "string") return stringOf(schema, name, context.known);
   return nastyValue;
+}
+
+/** The schema itself, behind any references. */
+export function referred(schema: Schema, document: OpenApi): Schema {
+  if (!schema.$ref) return schema;
+  return referred(document.components.schemas[schema.$ref.split("/").pop() ?? ""] ?? {}, document);
 }
 
 function objectOf(
@@ -336,13 +309,24 @@ function objectOf(
 function numberOf({ minimum = 0, maximum = 10 }: Schema, name: string): fc.Arbitrary<unknown> {
   const beyond = fc.constantFrom(minimum - 1, maximum + 1, minimum + 0.5, ...NASTY_NUMBERS);
   const within = NEVER_LARGE.has(name) ? fc.constant(minimum) : fc.constantFrom(minimum, maximum);
-  return fc.oneof(within, beyond);
+  return fc.oneof({ weight: 4, arbitrary: within }, { weight: 1, arbitrary: beyond });
 }
 
-function stringOf({ maxLength, example }: Schema): fc.Arbitrary<unknown> {
+function stringOf(
+  { maxLength, example }: Schema,
+  name: string,
+  known: World["known"],
+): fc.Arbitrary<unknown> {
   const bounds = maxLength === undefined ? [] : ["a".repeat(maxLength), "a".repeat(maxLength + 1)];
+  const text = typeof example === "string" ? example : "a";
+  const isUrl = /url$/i.test(name) || /^(https?|wss?):/i.test(text);
   return fc.oneof(
-    nastyString,
-    fc.constantFrom("a", ...(typeof example === "string" ? [example] : []), ...bounds),
+    { weight: 1, arbitrary: nastyString },
+    { weight: 2, arbitrary: fc.constantFrom("a", isUrl ? REFUSED_URL : text, ...bounds) },
+    { weight: 3, arbitrary: fc.constantFrom(...(known[name] ?? [isUrl ? REFUSED_URL : text])) },
   );
+}
+
+function oneIn(times: number): fc.Arbitrary<boolean> {
+  return fc.nat(times - 1).map((number) => number === 0);
 }

@@ -1,0 +1,117 @@
+// What a fuzzing run finds on the broker: names that exist, so that hostile input gets past the first check, and the
+// state that refused requests must leave as it was.
+
+import type { World } from "./hostile-requests.ts";
+
+export type Ask = (
+  method: string,
+  path: string,
+  json?: unknown,
+) => Promise<Readonly<{ status: number; body: unknown }>>;
+/** What is stored, as one text for each thing. */
+export type State = ReadonlyMap<string, string>;
+
+/** Written behind requests or by time, and no change that a request made. */
+const VOLATILE = new Set(["lastUsedAt", "health", "nextRunAt", "lastRunAt", "lastRun", "nextAt", "lastFire"]);
+const PAGES = 50;
+
+/** Makes one of everything, under names that begin with `prefix`. */
+export async function makeWorld(ask: Ask, prefix: string, rootToken: string): Promise<World> {
+  const [topic, queue] = [`${prefix}-t`, `${prefix}-q`];
+  const at = `/v1/topics/${topic}`;
+  await must(ask, "PUT", at, {});
+  await must(ask, "PUT", `/v1/queues/${queue}`, {});
+  await must(ask, "PUT", `${at}/subscriptions/s`, {});
+  const message = { topic, cron: "0 0 1 1 *", message: { data: "x" } };
+  await must(ask, "PUT", `/v1/schedules/${prefix}`, message);
+  await must(ask, "PUT", `${at}/subscriptions/s/snapshots/${prefix}`);
+  const ids = ["m1", "m2", "m3"];
+  for (const base of [at, `/v1/queues/${queue}`]) {
+    await must(ask, "POST", `${base}/messages/batch`, { messages: ids.map((id) => ({ id, data: id })) });
+  }
+  const scopes = [{ verb: "publish", topics: topic }];
+  const made = (await must(ask, "POST", "/v1/tokens", { name: prefix, scopes })) as { token: string };
+  const known = {
+    topic: [topic, queue],
+    queue: [queue, topic],
+    subscription: ["s", queue],
+    ledger: [prefix],
+    schedule: [prefix],
+    snapshot: [prefix],
+    messageId: ["m1", "m%2F2"],
+    id: ids,
+    partition: ["0"],
+    token: [made.token],
+  };
+  const authorizations = [`Bearer ${rootToken}`, `Bearer ${made.token}`, "Basic x"];
+  return { known, authorizations };
+}
+
+/** Takes away what `makeWorld` made that can be seen by others. */
+export async function removeWorld(ask: Ask, { known }: World): Promise<void> {
+  const [topic, queue, schedule] = [known.topic?.[0], known.queue?.[0], known.schedule?.[0]];
+  await ask("DELETE", `/v1/schedules/${schedule}`);
+  await ask("DELETE", `/v1/topics/${topic}`);
+  await ask("DELETE", `/v1/queues/${queue}`);
+}
+
+/** What is stored now: what exists with its settings, and how far the known logs reach. */
+export async function readState(ask: Ask, { known }: World): Promise<State> {
+  const [topic = "", queue = ""] = known.topic ?? [];
+  const at = `/v1/topics/${topic}`;
+  const lists: [string, string][] = [
+    ["topics", "/v1/topics"],
+    ["queues", "/v1/queues"],
+    ["tokens", "/v1/tokens"],
+    ["schedules", "/v1/schedules"],
+    ["subscriptions", `${at}/subscriptions`],
+    ["snapshots", `${at}/subscriptions/s/snapshots`],
+  ];
+  const things = await Promise.all(lists.map(([kind, path]) => listOf(ask, kind, path)));
+  const heads = await Promise.all([topic, queue].map((name) => headsOf(ask, name)));
+  return new Map([...things, ...heads].flat());
+}
+
+/** The names of what differs between two states. */
+export function changesOf(before: State, after: State): string[] {
+  const names = new Set([...before.keys(), ...after.keys()]);
+  return [...names].filter((name) => before.get(name) !== after.get(name)).sort();
+}
+
+/** Whether this name of a change is that of a log, which what was accepted earlier may still reach. */
+export function isHead(name: string): boolean {
+  return name.startsWith("head ");
+}
+
+async function listOf(ask: Ask, kind: string, path: string): Promise<[string, string][]> {
+  const found: [string, string][] = [];
+  let after = "";
+  for (let page = 0; page < PAGES; page++) {
+    const query = after === "" ? "" : `&after=${encodeURIComponent(after)}`;
+    const body = (await must(ask, "GET", `${path}?limit=100${query}`)) as Record<string, unknown>;
+    const items = (body[kind] ?? []) as Record<string, unknown>[];
+    for (const item of items) found.push([`${kind} ${item.id ?? item.name}`, steady(item)]);
+    if (typeof body.next !== "string") return found;
+    after = body.next;
+  }
+  return found;
+}
+
+async function headsOf(ask: Ask, name: string): Promise<[string, string][]> {
+  const body = (await must(ask, "GET", `/v1/topics/${name}/stats`)) as {
+    partitions: { partition: number; head: number }[];
+  };
+  return body.partitions.map(({ partition, head }) => [`head ${name} ${partition}`, String(head)]);
+}
+
+function steady(item: unknown): string {
+  return JSON.stringify(item, (key, value: unknown) => (VOLATILE.has(key) ? undefined : value));
+}
+
+async function must(ask: Ask, method: string, path: string, json?: unknown): Promise<unknown> {
+  for (let tries = 1; ; tries++) {
+    const { status, body } = await ask(method, path, json);
+    if (status < 300) return body;
+    if (status < 500 || tries === 5) throw new Error(`${method} ${path} answered ${status}`);
+  }
+}
