@@ -10,6 +10,7 @@ import type { ProducerMark } from "../record-batch";
 import { authenticateInbound } from "./auth";
 import type { Broker } from "./broker";
 import { eventMode, readEventBatch, readOne } from "./event-items";
+import { takeInAll, takeInOne } from "./intake";
 import type { PathParams, TopicPlace } from "./place-routes";
 import { problemResponse } from "./problem";
 import { producerOf, undelayed } from "./producer-headers";
@@ -112,7 +113,9 @@ async function publishRaw(asked: Asked): Promise<Result<never> | Response> {
   const body = await readBody(request, mode.value === "structured" ? limits.eventBytes : limits.messageBytes);
   if (!body.ok) return body;
   const stamp = stampOf(broker, request, asked.since);
-  const item = readOne(mode.value, request.headers, body.value, topic.settings, stamp);
+  const read = readOne(mode.value, request.headers, body.value, topic.settings, stamp);
+  if (!read.ok) return read;
+  const item = takeInOne(read.value, topic, request.headers);
   if (!item.ok) return item;
   const producer = producerOf(request.headers, 1);
   if (!producer.ok) return producer;
@@ -126,7 +129,8 @@ async function publishBatch(asked: Asked): Promise<Result<never> | Response> {
   if (!body.ok) return body;
   const read = readItems(request, body.value, stampOf(broker, request, asked.since));
   if (!read.ok) return read;
-  const { items, atomic } = read.value;
+  const { atomic } = read.value;
+  const items = takeInAll(read.value.items, asked.topic);
   const producer = producerOf(request.headers, items.length);
   if (!producer.ok) return producer;
   const publish = publishOf(items, { atomic, producer: producer.value }, request);
