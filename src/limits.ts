@@ -323,8 +323,8 @@ export const limits = {
   schemaPatternWays: 10_000,
   /** Each item is held against each other: 10,000 comparisons. */
   schemaUniqueItems: 100,
-  /** Of one publish request: schemas held against values, about a second's work. */
-  schemaSteps: 1_000_000,
+  /** Of one publish request: schemas held against values, one to two seconds of work. */
+  schemaSteps: 500_000,
   /** In a message of up to so many values every fault is looked for; in a larger one the search ends at the first. */
   schemaThoroughValues: 1_000,
   /** Faults told of one message. */
