@@ -28,11 +28,15 @@ export function takeInOne(draft: Draft, topic: TopicEntry, headers: HeaderReader
   return asking ? takeIn(draft, { ...asking, headers }, "") : ok(draft);
 }
 
-/** Reads the messages of a batch, each for itself. They have no headers of their own. */
-export function takeInAll(items: readonly Result<Draft>[], topic: TopicEntry): readonly Result<Draft>[] {
+/** Reads the messages of a batch, which the request calls `list`, each for itself. They have no headers of their own. */
+export function takeInAll(
+  items: readonly Result<Draft>[],
+  topic: TopicEntry,
+  list: string,
+): readonly Result<Draft>[] {
   const asking = askingOf(topic);
   if (!asking) return items;
-  return items.map((item, index) => (item.ok ? takeIn(item.value, asking, `messages[${index}].`) : item));
+  return items.map((item, index) => (item.ok ? takeIn(item.value, asking, `${list}[${index}].`) : item));
 }
 
 /** Undefined when the topic asks nothing, as most do. */
@@ -152,7 +156,7 @@ function mismatchOf(
 ): Refused | undefined {
   const field = `${at}data`;
   if (!body.ok) {
-    return refuse("schema-mismatch", "The topic has a schema, and the message is not JSON.", { field });
+    return refuse("schema-mismatch", `The topic has a schema. ${body.error.detail}`, { field });
   }
   const faults = validator.mismatches(body.value, work).map((mismatch) => faultOf(mismatch, field));
   const [first] = faults;

@@ -76,6 +76,25 @@ test("clause 3: a message that does not match the topic's schema is refused with
   expect(await subscription.pull()).toEqual([]);
 });
 
+test("clause 3: a CloudEvent's own id and subject win, and its data is what a topic reads and holds to its schema", async () => {
+  const schema = { type: "object", required: ["order"] };
+  const topic = await broker.topic({ ...fields, idFrom: { pointer: "/id" }, schema });
+  const event = (id: string, data: unknown) => ({
+    ...{ specversion: "1.0", id, source: "/shop", type: "t", subject: "own" },
+    ...{ datacontenttype: "application/json", data },
+  });
+  const events = [
+    event("e-1", { id: "no", kind: "no", order: { customer: "c" } }),
+    event("e-2", { kind: "x" }),
+  ];
+  const headers = { "content-type": "application/cloudevents-batch+json", prefer: "wait" };
+  const answer = await topic.publishRaw(JSON.stringify(events), headers);
+  expect(answer.status).toBe(201);
+  expect(answer.body.messages.map(({ error }) => error?.field)).toEqual([undefined, "[1].data"]);
+  const pulled = await (await topic.subscribe()).pullAll(1);
+  expect(pulled).toMatchObject([{ id: "e-1", orderingKey: "c", subject: "own" }]);
+});
+
 test("clause 3: a schema is a setting with a version, for what is published from then on", async () => {
   const topic = await broker.topic();
   await topic.publish({ data: "before" });

@@ -24,11 +24,10 @@ const one = (settings: Partial<TopicSettings>, body: unknown, headers: Record<st
   const read = value(readRaw(new Headers(headers), bytes, topic.settings, stamp));
   return takeInOne(read, topic, new Headers(headers));
 };
-const many = (settings: Partial<TopicSettings>, items: readonly unknown[]) =>
-  takeInAll(
-    items.map((item, i) => readItem(item, i, stamp)),
-    topicWith(settings),
-  );
+const many = (settings: Partial<TopicSettings>, items: readonly unknown[]) => {
+  const read = items.map((item, i) => readItem(item, i, stamp));
+  return takeInAll(read, topicWith(settings), "messages");
+};
 const errorOf = (result: Result<Draft> | undefined) => (result?.ok === false ? result.error : undefined);
 
 const id = { idFrom: { pointer: "/event/id" } } as const;
@@ -117,7 +116,7 @@ describe("a value that a topic reads", () => {
 
 test("a topic that asks nothing leaves the messages as they are", () => {
   const items = [readItem({ data: 1 }, 0, stamp)];
-  expect(takeInAll(items, topicWith({}))).toBe(items);
+  expect(takeInAll(items, topicWith({}), "messages")).toBe(items);
 });
 
 describe("a schema", () => {
