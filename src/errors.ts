@@ -33,6 +33,8 @@ export type ErrorCode =
   | "producer-spans-partitions"
   | "sequence-gap"
   | "too-many-producers"
+  | "source-mismatch"
+  | "schema-mismatch"
   | "not-pull"
   | "lease-lost"
   | "redrives-spent"

@@ -309,6 +309,29 @@ export const limits = {
   endpointHeaders: 20,
   batchWaitMs: 10 * second,
 
+  // ── what a topic asks of its messages ──────────────────────────────────────────────────────────────
+  /** A JSON pointer into a body. */
+  pointerLength: 512,
+  /** A schema as JSON. It travels with its topic's settings, of which an isolate remembers thousands. */
+  schemaBytes: 16 * KiB,
+  /** Of the schema as JSON: a level of an object takes two, its properties and theirs. */
+  schemaDepth: 40,
+  schemaPatternLength: 256,
+  /** A text that has a pattern or a format, and a property's name: backtracking goes by its length. */
+  schemaTextLength: 1_024,
+  /** Ways to take a text apart, each of at most a step a character: with the length above, 10 million steps. */
+  schemaPatternWays: 10_000,
+  /** Each item is held against each other: 10,000 comparisons. */
+  schemaUniqueItems: 100,
+  /** Of one publish request: schemas held against values, one to two seconds of work. */
+  schemaSteps: 500_000,
+  /** In a message of up to so many values every fault is looked for; in a larger one the search ends at the first. */
+  schemaThoroughValues: 1_000,
+  /** Faults told of one message. */
+  schemaFaultsShown: 5,
+  /** Compiled schemas that an isolate keeps: about 100 kB each when they are of full size. */
+  schemasKept: 100,
+
   // ── the secrets of endpoints ───────────────────────────────────────────────────────────────────────
   /** Keys of one scheme that sign at once, the newest among them: each adds a signature of 50 or 94 characters. */
   signingKeys: 4,

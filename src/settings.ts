@@ -3,6 +3,7 @@
 
 import type { EndpointAuth, Signing } from "./endpoint-secrets";
 import type { Filter } from "./filter-form";
+import type { JsonSchema, ValueSource } from "./intake-form";
 import { limits } from "./limits";
 
 export type TopicSettings = Readonly<{
@@ -13,6 +14,12 @@ export type TopicSettings = Readonly<{
   keepHeaders: readonly string[];
   /** A header that carries the message id when the sender sets no `Idempotency-Key`, by lower-case name. */
   idHeader?: string;
+  /** Where the id, the ordering key and the subject are read when the publisher names none. */
+  idFrom?: ValueSource;
+  orderingKeyFrom?: ValueSource;
+  subjectFrom?: ValueSource;
+  /** What the body of every message must match. */
+  schema?: JsonSchema;
 }>;
 
 /** What happens to a lane when its head is out of attempts: it waits for the operator, goes on, or retries for ever. */

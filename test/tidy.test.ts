@@ -14,7 +14,7 @@ import {
 
 /** What each folder of src may import, beside itself and the words at the root. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  http: ["catalog", "filter", "ledger"],
+  http: ["catalog", "filter", "ledger", "schema"],
   ingress: ["catalog", "ledger"],
   push: ["catalog", "ledger"],
   topic: ["filter", "sql"],
@@ -22,11 +22,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ledger: [],
   catalog: [],
   filter: [],
+  schema: [],
   sql: [],
 };
 
 /** Packages of src, each with the places that may import it. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  "@cfworker/json-schema": ["schema"],
   "cloudflare:workers": ["topic", "subscription", "push", "catalog", "http", "src/index.ts"],
   croner: ["src/catalog/cron.ts"],
   "drizzle-orm": ["catalog"],

@@ -55,6 +55,8 @@ export const problems: Readonly<Record<ErrorCode, Kind>> = {
   "producer-spans-partitions": final(422, "The messages of the producer span partitions"),
   "sequence-gap": final(409, "A sequence number is missing"),
   "too-many-producers": final(422, "The partition has too many producers"),
+  "source-mismatch": final(422, "What the topic reads from the message does not fit"),
+  "schema-mismatch": final(422, "The message does not match the topic's schema"),
   "not-pull": final(409, "The subscription is not pulled from"),
   "lease-lost": final(409, "The lease is over"),
   "redrives-spent": final(409, "The dead letter was sent round too often"),

@@ -10,6 +10,7 @@ import type { ProducerMark } from "../record-batch";
 import { authenticateInbound } from "./auth";
 import type { Broker } from "./broker";
 import { eventMode, readEventBatch, readOne } from "./event-items";
+import { takeInAll, takeInOne } from "./intake";
 import type { PathParams, TopicPlace } from "./place-routes";
 import { problemResponse } from "./problem";
 import { producerOf, undelayed } from "./producer-headers";
@@ -112,7 +113,9 @@ async function publishRaw(asked: Asked): Promise<Result<never> | Response> {
   const body = await readBody(request, mode.value === "structured" ? limits.eventBytes : limits.messageBytes);
   if (!body.ok) return body;
   const stamp = stampOf(broker, request, asked.since);
-  const item = readOne(mode.value, request.headers, body.value, topic.settings, stamp);
+  const read = readOne(mode.value, request.headers, body.value, topic.settings, stamp);
+  if (!read.ok) return read;
+  const item = takeInOne(read.value, topic, request.headers);
   if (!item.ok) return item;
   const producer = producerOf(request.headers, 1);
   if (!producer.ok) return producer;
@@ -126,14 +129,16 @@ async function publishBatch(asked: Asked): Promise<Result<never> | Response> {
   if (!body.ok) return body;
   const read = readItems(request, body.value, stampOf(broker, request, asked.since));
   if (!read.ok) return read;
-  const { items, atomic } = read.value;
+  const { atomic, list } = read.value;
+  const items = takeInAll(read.value.items, asked.topic, list);
   const producer = producerOf(request.headers, items.length);
   if (!producer.ok) return producer;
   const publish = publishOf(items, { atomic, producer: producer.value }, request);
   return answer(asked, publish, await publishItems(broker, asked.topic, publish), "batch");
 }
 
-type ReadItems = Readonly<{ items: readonly Result<Draft>[]; atomic: boolean }>;
+/** `list` is what the request calls its items: a batch of events has no name for them. */
+type ReadItems = Readonly<{ items: readonly Result<Draft>[]; atomic: boolean; list: string }>;
 
 function readItems(request: Request, body: Uint8Array, stamp: Stamp): Result<ReadItems> {
   const mode = eventMode(request.headers);
@@ -142,13 +147,14 @@ function readItems(request: Request, body: Uint8Array, stamp: Stamp): Result<Rea
   if (!atomic.ok) return atomic;
   if (mode.value === "batched") {
     const items = readEventBatch(body, stamp);
-    return items.ok ? ok({ items: items.value, atomic: atomic.value }) : items;
+    return items.ok ? ok({ items: items.value, atomic: atomic.value, list: "" }) : items;
   }
   const batch = readBatch(body, request.headers.get("content-type"), atomic.value);
   if (!batch.ok) return batch;
   const { values, ...rest } = batch.value;
   return ok({
     ...rest,
+    list: "messages",
     items: values.map((value, index) => (value.ok ? readItem(value.value, index, stamp) : value)),
   });
 }

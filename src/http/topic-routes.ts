@@ -2,6 +2,7 @@
 
 import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
 import { type Broker, urlRules } from "./broker";
+import { refuseFaults } from "./parse";
 import { everyPartition, topicAt } from "./partition-routes";
 import { queueParams, queuePlace, topicParams, topicPlace } from "./place-routes";
 import { type Route, reply, route } from "./route";
@@ -10,7 +11,7 @@ import { type Principal, patternsOf } from "./scope";
 import { secretsOf } from "./seal-store";
 import { checkSubscription, queueBody, subscriptionSettings } from "./subscription-schemas";
 import { queueShown, showQueue } from "./subscription-views";
-import { showTopic, topicBody, topicSettings, topicStats, topicView } from "./topic-schemas";
+import { showTopic, topicBody, topicFaults, topicSettings, topicStats, topicView } from "./topic-schemas";
 
 const any = ["publish", "consume", "manage"] as const;
 
@@ -36,6 +37,8 @@ export const topicRoutes: readonly Route[] = [
       201: { description: "It was created.", schema: topicView },
     },
     handle: async ({ broker, params: { topic: name }, body }) => {
+      const faults = topicFaults(body);
+      if (faults.length > 0) return refuseFaults(faults);
       const settings = topicSettings(body);
       const { partitions } = body;
       const put = await putTopic(broker.catalog, { name, kind: "topic", partitions, settings });
@@ -103,6 +106,8 @@ export const queueRoutes: readonly Route[] = [
       201: { description: "It was created.", schema: queueShown },
     },
     handle: async ({ broker, params: { queue: name }, body, request }) => {
+      const faults = topicFaults(body);
+      if (faults.length > 0) return refuseFaults(faults);
       const rules = checkSubscription(body, urlRules(broker, request));
       if (!rules.ok) return rules;
       const secrets = await secretsOf(broker, body);

@@ -2,19 +2,72 @@
 
 import { z } from "zod";
 import type { TopicEntry } from "../catalog/catalog-entry";
+import type { FieldFault } from "../errors";
+import type { JsonSchema, ValueSource } from "../intake-form";
 import { limits } from "../limits";
+import { schemaFaults } from "../schema/schema-validator";
 import { defaultTopicSettings, type TopicSettings } from "../settings";
+import { present } from "./json";
 import { instant, name, whole } from "./schemas";
 
 export const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/i;
 /** They prove who somebody is to us, and are nobody else's business. */
 const PRIVATE_HEADERS: ReadonlySet<string> = new Set(["authorization", "cookie", "proxy-authorization"]);
 
+const POINTER = /^(?:\/(?:[^~]|~[01])*)?$/u;
+
 const keptHeader = z
   .string()
   .regex(HEADER_NAME, "a header's name is needed")
   .transform((value) => value.toLowerCase())
   .refine((value) => !PRIVATE_HEADERS.has(value), "this header is never kept");
+
+const sourceForm = z
+  .strictObject({
+    header: keptHeader
+      .optional()
+      .meta({ description: "Of a single publish; the items of a batch have none." }),
+    pointer: z
+      .string()
+      .max(limits.pointerLength)
+      .regex(POINTER, "a JSON pointer (RFC 6901) is needed: nothing, or names that each begin with /")
+      .optional()
+      .meta({ description: "A place in the JSON of the body (RFC 6901).", example: "/order/customer" }),
+    required: z.boolean().default(false).meta({ description: "Whether a message without it is refused." }),
+  })
+  .refine(
+    ({ header, pointer }) => (header === undefined) !== (pointer === undefined),
+    "one of header and pointer is needed",
+  )
+  .transform(({ header, pointer = "", required }): ValueSource => {
+    const place = header === undefined ? { pointer } : { header };
+    return { ...place, ...(required && { required }) };
+  })
+  .meta({
+    id: "ValueSource",
+    description: "Where a foreign sender keeps a value: a header or a place in its body, one of them.",
+  });
+
+const schemaForm = z
+  .custom<JsonSchema>()
+  .superRefine((value, context) => {
+    for (const { path, detail, limit } of schemaFaults(value)) {
+      context.addIssue({
+        code: "custom",
+        message: detail,
+        path: [...path],
+        ...(limit !== undefined && { params: { limit } }),
+      });
+    }
+  })
+  .meta({
+    id: "JsonSchema",
+    type: "object",
+    description:
+      "A JSON Schema (2020-12 or draft 7) that the body of every message published from now on must match. " +
+      "docs/intake.md says what may stand in it.",
+    example: { type: "object", required: ["orderId"], properties: { orderId: { type: "string" } } },
+  });
 
 export const topicFields = {
   partitions: whole(1, limits.partitions).optional().meta({
@@ -36,9 +89,26 @@ export const topicFields = {
     description: "The header that carries the message id when there is no Idempotency-Key.",
     example: "X-GitHub-Delivery",
   }),
+  idFrom: sourceForm.optional().meta({
+    description:
+      "Where the message id is when the publisher names none. With a header it says what idHeader does.",
+  }),
+  orderingKeyFrom: sourceForm
+    .optional()
+    .meta({ description: "Where the ordering key is when the publisher names none." }),
+  subjectFrom: sourceForm
+    .optional()
+    .meta({ description: "Where the subject is when the publisher names none." }),
+  schema: schemaForm.optional(),
 };
 
 export const topicBody = z.strictObject(topicFields).meta({ id: "TopicSettings" });
+
+const shownSource = z.object({
+  header: z.string().optional(),
+  pointer: z.string().optional(),
+  required: z.boolean().optional(),
+});
 
 export const topicView = z
   .object({
@@ -49,6 +119,10 @@ export const topicView = z
     retentionBytes: z.int(),
     keepHeaders: z.array(z.string()),
     idHeader: z.string().optional(),
+    idFrom: shownSource.optional(),
+    orderingKeyFrom: shownSource.optional(),
+    subjectFrom: shownSource.optional(),
+    schema: z.record(z.string(), z.unknown()).optional(),
     version: z.int(),
     createdAt: instant,
     updatedAt: instant,
@@ -72,18 +146,20 @@ export const topicStats = z
   })
   .meta({ id: "TopicStats" });
 
+type TopicFields = Omit<z.output<z.ZodObject<typeof topicFields>>, "partitions">;
+
+/** The rules between fields. */
+export function topicFaults({ idHeader, idFrom }: TopicFields): readonly FieldFault[] {
+  if (idHeader === undefined || idFrom === undefined) return [];
+  return [{ field: "idFrom", detail: "idHeader says where the id is: give one of them" }];
+}
+
 /** A topic's settings from its body. */
-export function topicSettings({
-  retentionMs,
-  retentionBytes,
-  keepHeaders,
-  idHeader,
-}: Pick<
-  z.output<typeof topicBody>,
-  "retentionMs" | "retentionBytes" | "keepHeaders" | "idHeader"
->): TopicSettings {
+export function topicSettings(body: TopicFields): TopicSettings {
+  const { retentionMs, retentionBytes, keepHeaders, idHeader } = body;
+  const { idFrom, orderingKeyFrom, subjectFrom, schema } = body;
   const kept = { retentionMs, retentionBytes, keepHeaders: [...new Set(keepHeaders)] };
-  return { ...kept, ...(idHeader !== undefined && { idHeader }) };
+  return { ...kept, ...present({ idHeader, idFrom, orderingKeyFrom, subjectFrom, schema }) };
 }
 
 export function showTopic({ name, kind, partitions, settings, version, createdAt, updatedAt }: TopicEntry) {
