@@ -204,7 +204,7 @@ function hostileHeaders(parameters: readonly Parameter[], { authorizations }: Wo
     { weight: 1, arbitrary: nastyString.map((text) => `Bearer ${headerText(text)}`) },
   );
   const names = parameters.flatMap(({ name }) =>
-    name.includes("{") ? [name.replace("{name}", "a")] : [name],
+    name.includes("{") ? [name.replace(/\{\w+\}/, "a")] : [name],
   );
   const extra = [
     "Idempotency-Key",
