@@ -9,7 +9,8 @@ import { type HostileRequest, hostileRequests, type OpenApi, type World } from "
 
 const REQUESTS = 6_300;
 const BAD_REQUESTS = 5_000;
-const ALL_WITHIN_MS = 60_000;
+/** On a machine that is busy; a request that hangs is found by its own bound. */
+const ALL_WITHIN_MS = 240_000;
 const EACH_WITHIN_MS = 10_000;
 /** What a broker that is busy may say. */
 const BUSY = [429, 503];
