@@ -31,7 +31,7 @@ async function runTests() {
   try {
     const child = spawn(
       process.execPath,
-      [vitest, "run", "--project", "workers", "test/cost", "--reporter=json", `--outputFile=${report}`],
+      [vitest, "run", "--project", "cost", "--reporter=json", `--outputFile=${report}`],
       { cwd: projectDir, stdio: ["ignore", "pipe", "pipe"] },
     );
     for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => child.kill(name));

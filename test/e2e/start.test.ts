@@ -46,7 +46,7 @@ test("npm start prints what works when pasted, keeps its token, and ends with no
   const tokens: (string | undefined)[] = [];
   for (const life of [1, 2]) {
     const { child, printed, exitCode } = npmStart();
-    await until("the greeting is printed", () => printed.stdout.includes("Ctrl-C"), { withinMs: 60_000 });
+    await until("the greeting is printed", () => printed.stdout.includes("Ctrl-C"), { withinMs: 110_000 });
     tokens.push(/token\s+(\S+)/.exec(printed.stdout)?.[1]);
     if (life === 1) {
       const { stdout } = await promisify(execFile)("sh", ["-ec", pasteable(printed.stdout)]);

@@ -259,7 +259,8 @@ describe("the catalog", () => {
     const { status, body, headers } = await call({ CATALOG }, "POST", `${topic}/messages`, "x");
     expect([status, codeOf(body), body.retryable]).toEqual([503, "unavailable", true]);
     expect(headers.get("retry-after")).not.toBeNull();
-    const token = { authorization: "Bearer pp_unknown" };
+    // Of the form that a token has: what has not is refused without a look.
+    const token = { authorization: `Bearer pp_${"x".repeat(43)}` };
     expect((await call({ CATALOG }, "POST", `${topic}/messages`, "x", token)).status).toBe(503);
   });
 
