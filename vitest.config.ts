@@ -9,6 +9,7 @@ const AT_ONCE = 3;
 
 /** Packages that run in workerd. Each is bundled once; else every file of theirs is fetched alone, for each runtime. */
 const BUNDLED = [
+  "@cfworker/json-schema",
   "@hono/zod-openapi",
   "croner",
   "drizzle-orm",

@@ -1,5 +1,7 @@
 // What happens in a run of chaos, as those it happened to wrote it down: one event per line of a journal.
 
+import type { PartitionStats } from "../support/contract-client.ts";
+
 /** Microseconds of a clock that all processes of this machine share and that never goes back. */
 type Instant = number;
 
@@ -27,25 +29,7 @@ export type Killed = Readonly<{ type: "killed"; at: Instant; whom: string }>;
 export type Dead = Readonly<{ type: "dead"; at: Instant; subscription: string; id: string }>;
 export type Counted = Counters & Readonly<{ type: "counted"; at: Instant; subscription: string }>;
 
-export type Counters = Readonly<
-  Record<
-    | "partition"
-    | "startOffset"
-    | "nextOffset"
-    | "head"
-    | "unread"
-    | "settled"
-    | "filtered"
-    | "expired"
-    | "dead"
-    | "purged"
-    | "moved"
-    | "leased"
-    | "waiting"
-    | "readmitted",
-    number
-  >
->;
+export type Counters = Omit<PartitionStats, "formerDead" | "epoch" | "replay" | "gaps">;
 
 export type ChaosEvent =
   | Stored
