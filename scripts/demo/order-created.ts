@@ -38,12 +38,18 @@ export const orderCreated: Scenario = {
     await publishOrders(stage);
     await served(stage, inventory);
     await served(stage, billing);
-    const { waiting } = await until("every delivery to shipping waits for it", async () => {
+    const { waiting, unread } = await until("every delivery to shipping waits for it", async () => {
       const counters = await stats(stage.broker, subscriptionOf(shipping.name));
-      return counters.settled === 0 && counters.waiting === ORDERS * STEPS.length && counters;
+      const isWhole = counters.waiting + counters.unread === ORDERS * STEPS.length;
+      return counters.settled === 0 && isWhole && counters;
     });
-    stage.say("retried", `${waiting} deliveries wait for shipping`);
+    stage.say(
+      "left alone",
+      `${waiting} deliveries failed at shipping, ${unread} were never tried: all of them wait`,
+    );
     await shipping.receiver.up();
+    // It would be probed within seconds, or minutes after a long outage. Told so, the broker probes it at once.
+    await call(stage.broker, "POST", `${subscriptionOf(shipping.name)}/resume`);
     stage.say("up", "shipping is back");
     await served(stage, shipping);
     for (const shop of [inventory, billing, shipping]) checkOrders(stage, shop);
