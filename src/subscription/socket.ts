@@ -4,7 +4,7 @@
 import { limits } from "../limits";
 
 export type SocketState = Readonly<{
-  /** The last twelve digits of its leases' ids: so they are known again, whatever memory is lost. */
+  /** The first twelve digits of its leases' ids: so they are known again, whatever memory is lost. */
   tag: string;
   /** How many messages it may still be sent. */
   credit: number;
@@ -16,6 +16,8 @@ export type SocketState = Readonly<{
 }>;
 
 const TAG_LENGTH = 12;
+/** Of a UUIDv7, with its dash (RFC 9562, section 5.7). */
+const TIME_LENGTH = 13;
 
 /** The state of a new socket; `id` is a fresh UUID. */
 export function openSocket(
@@ -47,11 +49,14 @@ export function heard(state: SocketState, credit = 0): SocketState {
   return { ...state, credit: Math.min(state.credit + credit, limits.socketCredit), unheardBytes: 0 };
 }
 
-/** A lease id that is known to be the socket's: the fresh UUID `id`, but for its end. */
+/**
+ * A lease id that is known to be the socket's: the fresh UUIDv7 `id`, with the tag where it tells the time. The rest of it
+ * differs from that of any other id, also of one that was made in the same millisecond.
+ */
 export function leaseIdOf({ tag }: SocketState, id: string): string {
-  return `${id.slice(0, -TAG_LENGTH)}${tag}`;
+  return `${tag.slice(0, 8)}-${tag.slice(8)}${id.slice(TIME_LENGTH)}`;
 }
 
 export function isLeaseOf({ tag }: SocketState, leaseId: string): boolean {
-  return leaseId.slice(-TAG_LENGTH) === tag;
+  return leaseId.slice(0, TIME_LENGTH) === `${tag.slice(0, 8)}-${tag.slice(8)}`;
 }
