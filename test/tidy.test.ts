@@ -117,6 +117,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "console"],
     why: "it awaits the dispatcher, and is the only one to see it fail",
   },
+  "src/subscription/rounds.ts": { may: ["async"], why: "it lets one round end before the next begins" },
   "src/subscription/socket-desk.ts": {
     may: ["async"],
     why: "it does what a consumer asks for on what is in memory, which may be read afresh meanwhile",

@@ -12,6 +12,7 @@ import type { EndpointDesk } from "./endpoint-desk";
 import { countNext } from "./filtering";
 import type { LeaseDesk } from "./lease-desk";
 import type { RecordBuffer } from "./record-buffer";
+import { Rounds } from "./rounds";
 import type { SubscriptionRow } from "./subscription-store";
 
 export type PumpParts = Readonly<{
@@ -32,10 +33,12 @@ export type PumpParts = Readonly<{
 }>;
 
 export class PushPump {
-  private pumping: Promise<void> | undefined;
-  private again = false;
+  private readonly rounds: Rounds;
 
-  constructor(private readonly parts: PumpParts) {}
+  constructor(private readonly parts: PumpParts) {
+    const next = async () => this.hasRoom && (await this.dispatchOne());
+    this.rounds = new Rounds({ next, isLive: parts.isLive });
+  }
 
   get isActive(): boolean {
     const { settings } = this.parts.row();
@@ -74,21 +77,9 @@ export class PushPump {
     return ends.reduce((last, at) => Math.max(last, at), 0);
   }
 
-  /** Hands out what can be pushed now. One at a time: whoever comes meanwhile makes it look once more. */
+  /** Hands out what can be pushed now. */
   async pump(): Promise<void> {
-    if (!this.isActive) return;
-    this.again = true;
-    this.pumping ??= this.pumpAll().finally(() => {
-      this.pumping = undefined;
-    });
-    await this.pumping;
-  }
-
-  private async pumpAll(): Promise<void> {
-    while (this.again && this.parts.isLive()) {
-      this.again = false;
-      while (this.hasRoom && (await this.dispatchOne()));
-    }
+    if (this.isActive) await this.rounds.go();
   }
 
   private async dispatchOne(): Promise<boolean> {

@@ -8,6 +8,7 @@ import type { Runtime } from "../runtime";
 import { closings } from "../socket-calls";
 import type { LeaseAnswer } from "../subscription-calls";
 import type { LeaseDesk } from "./lease-desk";
+import { Rounds } from "./rounds";
 import type { SettleDesk } from "./settle-desk";
 import { leaseIdOf, roomOf, type SocketState, sent } from "./socket";
 import type { SubscriptionRow } from "./subscription-store";
@@ -31,12 +32,13 @@ export type SocketPumpParts = Readonly<{
 }>;
 
 export class SocketPump {
-  private pumping: Promise<void> | undefined;
-  private again = false;
+  private readonly rounds: Rounds;
   /** Memory that is new does not know how far the log reaches: the first look asks. From then on notifies tell. */
   private asks = true;
 
-  constructor(private readonly parts: SocketPumpParts) {}
+  constructor(private readonly parts: SocketPumpParts) {
+    this.rounds = new Rounds({ next: () => this.serveEach(), isLive: parts.isLive });
+  }
 
   /** Whether anybody waits for messages. */
   get isActive(): boolean {
@@ -45,21 +47,9 @@ export class SocketPump {
     return this.parts.sockets().some((socket) => roomOf(socket.state()) > 0);
   }
 
-  /** Sends what can be sent now. One at a time: whoever comes meanwhile makes it look once more. */
+  /** Sends what can be sent now. */
   async pump(): Promise<void> {
-    if (!this.isActive) return;
-    this.again = true;
-    this.pumping ??= this.pumpAll().finally(() => {
-      this.pumping = undefined;
-    });
-    await this.pumping;
-  }
-
-  private async pumpAll(): Promise<void> {
-    while (this.again && this.parts.isLive()) {
-      this.again = false;
-      while (await this.serveEach());
-    }
+    if (this.isActive) await this.rounds.go();
   }
 
   /** One frame for each. Answers whether there was any. */
