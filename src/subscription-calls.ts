@@ -164,19 +164,14 @@ export type Gap = Readonly<{ from: number; to: number; count: number; at: number
 /** `done`: nothing below is needed any more. Otherwise the topic says it again at `againAt`. */
 export type ExpireAnswer = Readonly<{ done: true } | { done: false; againAt: number }>;
 
-/**
- * The conservation law, in each epoch:
- * nextOffset - startOffset + readmitted = settled + filtered + expired + dead + purged + moved + leased + waiting.
- */
-export type SubscriptionStats = Readonly<{
-  partition: number;
-  /** Rises by one with every seek; all other counters begin anew with it. */
+/** What is counted of one epoch. */
+export type EpochCounters = Readonly<{
+  /** Rises by one with every seek; all other counters begin anew with it, but for the next and the last. */
   epoch: number;
   /** Rises with every seek that has completed work processed again. */
   replay: number;
   startOffset: number;
   nextOffset: number;
-  head: number;
   /** Dead letters of earlier epochs that were redriven into this one. */
   readmitted: number;
   settled: number;
@@ -185,10 +180,15 @@ export type SubscriptionStats = Readonly<{
   dead: number;
   purged: number;
   moved: number;
-  leased: number;
-  waiting: number;
   /** Dead letters of earlier epochs; no term of the law. */
   formerDead: number;
+}>;
+
+type StatsOfPartition = Readonly<{
+  partition: number;
+  head: number;
+  leased: number;
+  waiting: number;
   /** Of `waiting`: followers behind a lane. */
   followers: number;
   blockedLanes: number;
@@ -203,6 +203,12 @@ export type SubscriptionStats = Readonly<{
   /** When the oldest dead letter died, of whatever epoch; absent while there is none. */
   oldestDeathAt?: number;
 }>;
+
+/**
+ * The conservation law, in each epoch:
+ * nextOffset - startOffset + readmitted = settled + filtered + expired + dead + purged + moved + leased + waiting.
+ */
+export type SubscriptionStats = EpochCounters & StatsOfPartition;
 
 export interface SubscriptionCalls {
   provision(call: SubscriptionProvision): Promise<Result<null>>;
