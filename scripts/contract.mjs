@@ -45,7 +45,7 @@ async function main() {
   }
   const pattern = values.testNamePattern ? { testNamePattern: values.testNamePattern } : {};
   const vitest = await startVitest("test", positionals, {
-    ...{ config: "vitest.contract.config.ts", run: true, watch: false },
+    ...{ config: "test/contract/contract.config.ts", run: true, watch: false },
     ...pattern,
   });
   await vitest.close();

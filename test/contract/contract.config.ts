@@ -1,7 +1,7 @@
 // The contract's tests against a broker by its URL: `npm run contract`. They run under Node, and know of the broker
 // what the environment says (test/support/contract-by-url.ts).
 import { defineConfig } from "vitest/config";
-import { contractReport } from "./test/support/contract-report";
+import { contractReport } from "../support/contract-report";
 
 export default defineConfig({
   test: {
