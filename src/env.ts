@@ -1,5 +1,6 @@
 // The bindings, and settings(): every variable parsed, bounded and defaulted, once.
 
+import type { LimiterCalls } from "./limiter-calls";
 import type { SubscriptionCalls } from "./subscription-calls";
 import type { TopicCalls } from "./topic-calls";
 
@@ -12,6 +13,8 @@ export interface Env {
   INGRESS: Queue<ArrayBuffer | Uint8Array>;
   TOPIC: ObjectNamespace<TopicCalls>;
   SUBSCRIPTION: ObjectNamespace<SubscriptionCalls>;
+  /** One for each token and topic that has limits. */
+  LIMITER: ObjectNamespace<LimiterCalls>;
   CATALOG: D1Database;
   LEDGER: D1Database;
   /** A secret. Without it a deployed broker refuses everything. */

@@ -44,6 +44,9 @@ export type ErrorCode =
   | "gone"
   | "topic-full"
   | "too-many-requests"
+  | "rate-limited"
+  | "quota-exceeded"
+  | "larger-than-limit"
   | "overloaded"
   | "unavailable"
   | "internal";
@@ -55,6 +58,8 @@ export type BrokerError = Readonly<{
   field?: string;
   limit?: number | string;
   retryAfterMs?: number;
+  /** The names of the limits that it would have gone beyond. */
+  policies?: readonly string[];
   /** Every field that was refused, when there are several; `field` and `limit` are those of the first. */
   faults?: readonly FieldFault[];
 }>;

@@ -10,6 +10,7 @@ import { LedgerStore } from "./ledger/ledger-store";
 import { limits } from "./limits";
 import { systemRuntime } from "./runtime";
 
+export { LimiterObject } from "./limiter/limiter-object";
 export { Dispatcher } from "./push/dispatcher";
 export { SubscriptionObject } from "./subscription/subscription-object";
 export { TopicObject } from "./topic/topic-object";

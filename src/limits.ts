@@ -383,6 +383,29 @@ export const limits = {
   maxLedgerRetentionMs: 500 * day,
   ledgerSweepRows: 1_000,
 
+  // ── limits of tokens and topics ────────────────────────────────────────────────────────────────────
+  /** A rate of messages above this is none: it is more than the partitions of a topic store. */
+  rateMessages: 100_000_000,
+  /** A quota above this is none; with three digits to spare it is a number that headers can carry. */
+  quotaMessages: 1_000_000_000_000,
+  /** A block is at most this share of what is free: others get theirs, and a limit is spent in a few dozen blocks. */
+  limiterShare: 8,
+  /** A block that lasted less than this is followed by one of twice its size. */
+  limiterGrowMs: 2 * second,
+  /** A limiter that does not answer for so long counts as away: requests wait for it. */
+  limiterWaitMs: 1 * second,
+  limiterRetryMs: 1 * second,
+  /** Calls of one ask, all with its id. */
+  limiterTries: 2,
+  /** While its limiter is away, an isolate lets through this share of a quota in a window. */
+  limiterLentShare: 100,
+  /** Answers that a limiter remembers for calls that arrive twice: these come within a second or two. */
+  limiterAnswersKept: 32,
+  /** A limiter goes so long after its last window: one that is used each day is not made anew each day. */
+  limiterKeptMs: 2 * day,
+  /** Limits that an isolate knows its share of: a few hundred bytes each. */
+  metersKept: 10_000,
+
   // ── the control plane ──────────────────────────────────────────────────────────────────────────────
   pageItems: 100,
   /** An entry read less than this ago is served as it is. */

@@ -4,23 +4,25 @@
 import type { EndpointAuth, Signing } from "./endpoint-secrets";
 import type { Filter } from "./filter-form";
 import type { JsonSchema, ValueSource } from "./intake-form";
+import type { TopicLimits } from "./limit-policy";
 import { limits } from "./limits";
 
-export type TopicSettings = Readonly<{
-  retentionMs: number;
-  /** How many bytes of messages a partition keeps; what every subscription has settled makes room. */
-  retentionBytes: number;
-  /** Headers of the publish request to keep with the message, by lower-case name. */
-  keepHeaders: readonly string[];
-  /** A header that carries the message id when the sender sets no `Idempotency-Key`, by lower-case name. */
-  idHeader?: string;
-  /** Where the id, the ordering key and the subject are read when the publisher names none. */
-  idFrom?: ValueSource;
-  orderingKeyFrom?: ValueSource;
-  subjectFrom?: ValueSource;
-  /** What the body of every message must match. */
-  schema?: JsonSchema;
-}>;
+export type TopicSettings = TopicLimits &
+  Readonly<{
+    retentionMs: number;
+    /** How many bytes of messages a partition keeps; what every subscription has settled makes room. */
+    retentionBytes: number;
+    /** Headers of the publish request to keep with the message, by lower-case name. */
+    keepHeaders: readonly string[];
+    /** A header that carries the message id when the sender sets no `Idempotency-Key`, by lower-case name. */
+    idHeader?: string;
+    /** Where the id, the ordering key and the subject are read when the publisher names none. */
+    idFrom?: ValueSource;
+    orderingKeyFrom?: ValueSource;
+    subjectFrom?: ValueSource;
+    /** What the body of every message must match. */
+    schema?: JsonSchema;
+  }>;
 
 /** What happens to a lane when its head is out of attempts: it waits for the operator, goes on, or retries for ever. */
 export type OnExhausted = "park" | "skip" | "block";

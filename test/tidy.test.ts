@@ -19,6 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   push: ["catalog", "ledger"],
   topic: ["filter", "sql"],
   subscription: ["filter", "sql"],
+  limiter: ["sql"],
   ledger: [],
   catalog: [],
   filter: [],
@@ -29,7 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Packages of src, each with the places that may import it. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@cfworker/json-schema": ["schema"],
-  "cloudflare:workers": ["topic", "subscription", "push", "catalog", "http", "src/index.ts"],
+  "cloudflare:workers": ["topic", "subscription", "limiter", "push", "catalog", "http", "src/index.ts"],
   croner: ["src/catalog/cron.ts"],
   "drizzle-orm": ["catalog"],
   "@hono/zod-openapi": ["http"],

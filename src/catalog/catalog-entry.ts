@@ -2,6 +2,7 @@
 // create again, and the name has another generation, with other objects.
 
 import { keepKeys, type SigningKey, takeOffered } from "../endpoint-secrets";
+import type { TokenLimits } from "../limit-policy";
 import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
 
 /** Rows go creating, active, deleting. Only active ones can be seen from outside. */
@@ -50,6 +51,8 @@ export type Token = Readonly<{
   lastUsedAt: number | null;
   /** Until when the secret of before the last rotation is honoured too. */
   previousUntil: number | null;
+  /** What it is held to; absent when that is nothing. */
+  limits?: TokenLimits;
 }>;
 
 export function isTopic(entry: Entry): entry is TopicEntry {

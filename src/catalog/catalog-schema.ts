@@ -3,6 +3,7 @@
 
 import { sql } from "drizzle-orm";
 import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import type { TokenLimits } from "../limit-policy";
 import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
 import type { AuditDetails } from "./audit-details";
 import type { EntryState, TopicKind } from "./catalog-entry";
@@ -97,6 +98,8 @@ export const tokens = sqliteTable(
     /** The hash of before the last rotation, honoured until `previousUntil`. */
     previousHash: text("previous_hash"),
     previousUntil: integer("previous_until"),
+    /** Absent when it has none. */
+    limits: text("limits", { mode: "json" }).$type<TokenLimits>(),
   },
   (table) => [
     uniqueIndex("tokens_by_hash").on(table.hash),

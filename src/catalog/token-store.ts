@@ -2,12 +2,13 @@
 
 import { and, asc, eq, gt, isNotNull, isNull, lte, or, sql } from "drizzle-orm";
 import { ok, type Result, refuse } from "../errors";
+import type { TokenLimits } from "../limit-policy";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
-import { type Actor, type AuditNote, BROKER, shownFields } from "./audit-details";
+import { type Actor, type AuditNote, BROKER, changedFields, shownFields } from "./audit-details";
 import { noteIfChanged } from "./audit-log-store";
 import { forgetToken } from "./catalog-cache";
-import type { Token } from "./catalog-entry";
+import { sameSettings, type Token } from "./catalog-entry";
 import { tokens } from "./catalog-schema";
 import {
   ask,
@@ -20,8 +21,9 @@ import {
 } from "./d1-store";
 
 // Everything but the hashes.
-const { id, name, scopes, createdAt, expiresAt, lastUsedAt, previousUntil } = tokens;
-const shown = { id, name, scopes, createdAt, expiresAt, lastUsedAt, previousUntil };
+const { id, name, scopes, createdAt, expiresAt, lastUsedAt, previousUntil, limits: held } = tokens;
+const shown = { id, name, scopes, createdAt, expiresAt, lastUsedAt, previousUntil, limits: held };
+type Row = Omit<Token, "limits"> & Readonly<{ limits: TokenLimits | null }>;
 
 export class TokenStore {
   private readonly db: CatalogDatabase;
@@ -44,29 +46,52 @@ export class TokenStore {
       hash: string;
       scopes: readonly string[];
       expiresAt: number | null;
+      limits?: TokenLimits | null;
     }>,
     by: Actor = BROKER,
   ): Promise<Result<Token>> {
-    const { hash, ...rest } = token;
-    const row = { ...rest, createdAt: this.runtime.now(), lastUsedAt: null, previousUntil: null };
+    const { hash, limits: wanted = null, ...rest } = token;
+    const life = { createdAt: this.runtime.now(), lastUsedAt: null, previousUntil: null };
+    const row = { ...rest, ...life, limits: wanted };
     // One statement: two that come at once cannot pass the cap between count and insert.
     const held = sql`(SELECT count(*) FROM ${tokens})`;
-    const values = asParameters(tokens, { ...row, hash, previousHash: null });
+    const values = asParameters(tokens, { ...row, hash, previousHash: null, limits: wanted ?? sql`NULL` });
     const insert = this.db
       .insert(tokens)
       .select(sql`SELECT ${values} WHERE ${held} < ${limits.tokens}`)
       .returning({ id: tokens.id });
     const { name, scopes, expiresAt } = token;
-    const note = this.note(by, "create", token.id, shownFields({ name, scopes, expiresAt }));
+    const note = this.note(by, "create", token.id, shownFields({ name, scopes, expiresAt, ...wanted }));
     const [inserted] = await ask(this.db.batch([insert, note]));
-    if (inserted.length > 0) return ok(row);
+    if (inserted.length > 0) return ok(toToken(row));
     return refuse("conflict", `There are at most ${limits.tokens} tokens.`, { limit: limits.tokens });
   }
 
   /** Tokens by id, which is the order they were made in. By the primary key. */
   async list({ after = "", limit }: { after?: string; limit: number }): Promise<readonly Token[]> {
     const page = this.db.select(shown).from(tokens).where(gt(tokens.id, after));
-    return ask(page.orderBy(asc(tokens.id)).limit(limit));
+    return (await ask(page.orderBy(asc(tokens.id)).limit(limit))).map(toToken);
+  }
+
+  /** The token of an id, straight from D1. By the primary key. */
+  async get(tokenId: string): Promise<Result<Token>> {
+    const row = await ask(this.db.select(shown).from(tokens).where(eq(tokens.id, tokenId)).get());
+    return row ? ok(toToken(row)) : tokenNotFound();
+  }
+
+  /** Holds a token to these limits and to no others; null: to none. Other isolates learn it as they do of a deletion. */
+  async limit(tokenId: string, wanted: TokenLimits | null, by: Actor = BROKER): Promise<Result<Token>> {
+    const found = await this.get(tokenId);
+    if (!found.ok || sameSettings(found.value.limits ?? null, wanted)) return found;
+    const details = changedFields(found.value.limits ?? {}, wanted ?? {});
+    const update = this.db
+      .update(tokens)
+      .set({ limits: wanted })
+      .where(eq(tokens.id, tokenId))
+      .returning(shown);
+    const [[row]] = await ask(this.db.batch([update, this.note(by, "change", tokenId, details)]));
+    forgetToken(this.reads.cache, tokenId);
+    return row ? ok(toToken(row)) : tokenNotFound();
   }
 
   /** Deletes a token. Other isolates serve it for catalogRefreshMs more, or catalogStaleMs while D1 is away. */
@@ -98,7 +123,7 @@ export class TokenStore {
     const update = this.db.update(tokens).set(set).where(rotatable).returning(shown);
     const [[row]] = await ask(this.db.batch([update, this.note(by, "rotate", tokenId, { overlapMs })]));
     forgetToken(this.reads.cache, tokenId);
-    return row ? ok(row) : this.unrotated(tokenId, now);
+    return row ? ok(toToken(row)) : this.unrotated(tokenId, now);
   }
 
   private async unrotated(tokenId: string, now: number): Promise<Result<Token>> {
@@ -144,7 +169,8 @@ export class TokenStore {
         .get(),
     );
     if (!row) return undefined;
-    const { current, ...token } = row;
+    const { current, ...rest } = row;
+    const token = toToken(rest);
     if (current === hash) return token;
     const until = token.previousUntil ?? 0;
     return { ...token, expiresAt: Math.min(until, token.expiresAt ?? until) };
@@ -178,6 +204,10 @@ export class TokenStore {
     const note = { by, action, resource: `tokens/${tokenId}`, details };
     return noteIfChanged(this.db, note, this.runtime.now());
   }
+}
+
+function toToken({ limits: held, ...token }: Row): Token {
+  return held === null ? token : { ...token, limits: held };
 }
 
 function tokenNotFound() {

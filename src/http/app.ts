@@ -107,6 +107,17 @@ function patternOf({ path }: Route): RegExp {
 
 let document: string | undefined;
 
+const HEADERS = {
+  "RateLimit-Policy":
+    'The limits that the token and the topic are held to, where they have any: `"token-rate";q=100;w=60` is 100 in windows of 60 s.',
+  RateLimit: 'How they stand: `"token-rate";r=42;t=17` is 42 left for the next 17 s.',
+  "Retry-After": "In how many seconds the request may be made again.",
+};
+const limitHeaders = {
+  "RateLimit-Policy": { $ref: "#/components/headers/RateLimit-Policy" },
+  RateLimit: { $ref: "#/components/headers/RateLimit" },
+};
+
 /** The OpenAPI document, made once. */
 export function openApi(): string {
   document ??= JSON.stringify(makeDocument());
@@ -115,6 +126,9 @@ export function openApi(): string {
 
 function makeDocument() {
   const app = new OpenAPIHono();
+  for (const [name, description] of Object.entries(HEADERS)) {
+    app.openAPIRegistry.registerComponent("headers", name, { description, schema: { type: "string" } });
+  }
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   for (const route of routes) app.openAPIRegistry.registerPath(createRoute(describe(route)));
   return app.getOpenAPI31Document({
@@ -130,11 +144,15 @@ function makeDocument() {
 
 function describe(route: Route) {
   const { method, path, tag, summary, description, access, answers } = route;
+  const isLimited = access !== "public" || path === inboundRoute.path;
+  const headers = isLimited ? { headers: { ...limitHeaders } } : {};
   const answered = Object.entries(answers).map(([status, { description, schema, contentType }]) => {
     const content = schema && { [contentType ?? "application/json"]: { schema } };
-    return [status, { description, ...(content && { content }) }] as const;
+    return [status, { description, ...headers, ...(content && { content }) }] as const;
   });
-  const refused = { description: "A problem.", content: { "application/problem+json": { schema: problem } } };
+  const content = { "application/problem+json": { schema: problem } };
+  const waiting = { "Retry-After": { $ref: "#/components/headers/Retry-After" } };
+  const refused = { description: "A problem.", headers: { ...limitHeaders, ...waiting }, content };
   return {
     ...{ method, path, summary, tags: [tag] },
     ...(description !== undefined && { description }),

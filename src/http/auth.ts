@@ -69,8 +69,9 @@ export function sha256(bytes: Uint8Array): Promise<ArrayBuffer> {
 async function find(broker: Broker, digest: ArrayBuffer): Promise<Result<Principal>> {
   const found = await broker.catalog.store.tokens.find(toHex(digest));
   if (!found.ok) return found;
-  const { id, name, scopes } = found.value;
-  return ok({ id, name, scopes: scopes.flatMap((scope) => parseScope(scope) ?? []) });
+  const { id, name, scopes, limits } = found.value;
+  const granted = scopes.flatMap((scope) => parseScope(scope) ?? []);
+  return ok({ id, name, scopes: granted, ...(limits && { limits }) });
 }
 
 /** In constant time: two hashes of one length are compared, and how far they agree tells nothing of the token. */

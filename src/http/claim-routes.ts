@@ -67,7 +67,7 @@ type Ending = Readonly<{
 export function claimRoutes({ base, tag, params, find }: SubscriptionPlace): readonly Route[] {
   return [
     route({
-      ...{ method: "post", path: `${base}/claims/complete`, tag, access: ["consume"] },
+      ...{ method: "post", path: `${base}/claims/complete`, tag, access: ["consume"], settles: true },
       summary: "Complete messages whose push was answered 202",
       params,
       body: z.strictObject({ claims }).meta({ id: "CompletePushClaims" }),
@@ -82,7 +82,7 @@ export function claimRoutes({ base, tag, params, find }: SubscriptionPlace): rea
       },
     }),
     route({
-      ...{ method: "post", path: `${base}/claims/fail`, tag, access: ["consume"] },
+      ...{ method: "post", path: `${base}/claims/fail`, tag, access: ["consume"], settles: true },
       summary: "Give messages back whose push was answered 202",
       params,
       body: z.strictObject({ claims, ...nackFields }).meta({ id: "FailPushClaims" }),
@@ -97,7 +97,7 @@ export function claimRoutes({ base, tag, params, find }: SubscriptionPlace): rea
       },
     }),
     route({
-      ...{ method: "post", path: `${base}/claims/extend`, tag, access: ["consume"] },
+      ...{ method: "post", path: `${base}/claims/extend`, tag, access: ["consume"], settles: true },
       summary: "Keep messages longer whose push was answered 202",
       params,
       body: z.strictObject({ claims, leaseMs }).meta({ id: "ExtendPushClaims" }),

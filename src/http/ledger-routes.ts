@@ -142,7 +142,7 @@ export const ledgerRoutes: readonly Route[] = [
     },
   }),
   route({
-    ...{ method: "post", path: `${base}/{messageId}/extend`, tag, access },
+    ...{ method: "post", path: `${base}/{messageId}/extend`, tag, access, settles: true },
     summary: "Move the end of a claim's lease",
     params: claimParams,
     body: z.strictObject({ fence, leaseMs }).meta({ id: "ExtendClaim" }),
@@ -154,7 +154,7 @@ export const ledgerRoutes: readonly Route[] = [
     },
   }),
   route({
-    ...{ method: "post", path: `${base}/{messageId}/complete`, tag, access },
+    ...{ method: "post", path: `${base}/{messageId}/complete`, tag, access, settles: true },
     summary: "Complete a claim, with a result to be kept",
     params: claimParams,
     body: z.strictObject({ fence, result: result.optional() }).meta({ id: "CompleteClaim" }),
@@ -169,7 +169,7 @@ export const ledgerRoutes: readonly Route[] = [
     },
   }),
   route({
-    ...{ method: "post", path: `${base}/{messageId}/fail`, tag, access },
+    ...{ method: "post", path: `${base}/{messageId}/fail`, tag, access, settles: true },
     summary: "End a claim without success: the id can be claimed again at once",
     params: claimParams,
     body: z.strictObject({ fence }).meta({ id: "FailClaim" }),

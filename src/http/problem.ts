@@ -19,6 +19,8 @@ export type Problem = Readonly<{
   field?: string;
   limit?: number | string;
   faults?: readonly FieldFault[];
+  /** As draft-ietf-httpapi-ratelimit-headers calls it. */
+  "violated-policies"?: readonly string[];
 }>;
 
 const final = (status: number, title: string): Kind => ({ status, title, retryable: false });
@@ -66,13 +68,16 @@ export const problems: Readonly<Record<ErrorCode, Kind>> = {
   gone: final(410, "It was deleted"),
   "topic-full": passing(429, "The topic is full"),
   "too-many-requests": passing(429, "Too many requests"),
+  "rate-limited": passing(429, "The rate limit is spent"),
+  "quota-exceeded": passing(429, "The quota is spent"),
+  "larger-than-limit": final(422, "The request is larger than its limit"),
   overloaded: passing(503, "The broker is overloaded"),
   unavailable: passing(503, "The broker cannot do this now"),
   internal: passing(500, "The broker has a fault"),
 };
 
 /** The problem of a refusal, as it also stands in the place of one item among many. */
-export function problemOf({ code, detail, field, limit, faults }: BrokerError): Problem {
+export function problemOf({ code, detail, field, limit, faults, policies }: BrokerError): Problem {
   const { status, title, retryable } = problems[code];
   return {
     type: `/docs/problems#${code}`,
@@ -83,6 +88,7 @@ export function problemOf({ code, detail, field, limit, faults }: BrokerError): 
     ...(field !== undefined && { field }),
     ...(limit !== undefined && { limit }),
     ...(faults !== undefined && { faults }),
+    ...(policies !== undefined && { "violated-policies": policies }),
   };
 }
 

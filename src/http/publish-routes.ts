@@ -11,14 +11,15 @@ import { authenticateInbound } from "./auth";
 import type { Broker } from "./broker";
 import { eventMode, readEventBatch, readOne } from "./event-items";
 import { takeInAll, takeInOne } from "./intake";
+import type { Metering } from "./metering-store";
 import type { PathParams, TopicPlace } from "./place-routes";
 import { problemResponse } from "./problem";
 import { producerOf, undelayed } from "./producer-headers";
-import { itemResults, type Outcomes, refusalOf, statusOf } from "./publish";
+import { countTaken, itemResults, type Outcomes, refusalOf, statusOf } from "./publish";
 import { readAtomic, readBatch } from "./publish-body";
 import { type Draft, prefersWait, readItem, type Stamp, traceOf } from "./publish-items";
 import { batchBody, batchHeaders, eventContent, published, publishHeaders } from "./publish-schemas";
-import { type Publish, publishItems } from "./publish-store";
+import { countToStore, type Publish, publishItems } from "./publish-store";
 import { readBody } from "./request-routes";
 import { type Call, type Route, route } from "./route";
 import type { Principal } from "./scope";
@@ -30,6 +31,7 @@ type Asked = Readonly<{
   principal: Principal;
   topic: TopicEntry;
   request: Request;
+  metering: Metering;
   since: number;
 }>;
 
@@ -37,10 +39,10 @@ type Asked = Readonly<{
 export function publishRoutes(place: TopicPlace): readonly Route[] {
   const { base, tag, params, findTopic } = place;
   const asked = async (call: Call<PathParams, unknown, unknown>): Promise<Result<Asked>> => {
-    const { broker, principal, request } = call;
+    const { broker, principal, request, metering } = call;
     const since = broker.runtime.now();
     const topic = await findTopic(broker, call.params);
-    return topic.ok ? ok({ broker, principal, request, since, topic: topic.value }) : topic;
+    return topic.ok ? ok({ broker, principal, request, metering, since, topic: topic.value }) : topic;
   };
   return [
     route({
@@ -93,13 +95,16 @@ export const inboundRoute: Route = route({
   headers: publishHeaders,
   rawBody: { description: "The message.", content: { "*/*": z.any() } },
   answers: published,
-  handle: async ({ broker, params, request }) => {
+  handle: async ({ broker, params, request, metering }) => {
     const since = broker.runtime.now();
     const inbound = await authenticateInbound(broker, params.token);
     if (!inbound.ok) return inbound;
+    const { principal } = inbound.value;
+    const taken = await metering.takeRequest(principal);
+    if (!taken.ok) return taken;
     const topic = await broker.catalog.store.topic(inbound.value.topic);
     if (!topic.ok) return topic;
-    return publishRaw({ broker, principal: inbound.value.principal, request, since, topic: topic.value });
+    return publishRaw({ broker, principal, request, metering, since, topic: topic.value });
   },
 });
 
@@ -120,7 +125,7 @@ async function publishRaw(asked: Asked): Promise<Result<never> | Response> {
   const producer = producerOf(request.headers, 1);
   if (!producer.ok) return producer;
   const publish = publishOf([item], { atomic: false, producer: producer.value }, request);
-  return answer(asked, publish, await publishItems(broker, topic, publish), "single");
+  return publishMetered(asked, publish, "single");
 }
 
 async function publishBatch(asked: Asked): Promise<Result<never> | Response> {
@@ -134,7 +139,22 @@ async function publishBatch(asked: Asked): Promise<Result<never> | Response> {
   const producer = producerOf(request.headers, items.length);
   if (!producer.ok) return producer;
   const publish = publishOf(items, { atomic, producer: producer.value }, request);
-  return answer(asked, publish, await publishItems(broker, asked.topic, publish), "batch");
+  return publishMetered(asked, publish, "batch");
+}
+
+/** Publishes what the limits of the token and the topic allow, all of it or nothing. Of what is refused nothing counts. */
+async function publishMetered(
+  asked: Asked,
+  publish: Publish,
+  kind: "single" | "batch",
+): Promise<Result<never> | Response> {
+  const { broker, principal, topic, metering } = asked;
+  const count = countToStore(publish);
+  const taken = await metering.takeMessages(principal, topic, count);
+  if (!taken.ok) return taken;
+  const outcomes = await publishItems(broker, topic, publish);
+  metering.giveBack(taken.value, count - countTaken(outcomes));
+  return answer(asked, publish, outcomes, kind);
 }
 
 /** `list` is what the request calls its items: a batch of events has no name for them. */

@@ -24,6 +24,13 @@ export type Publish = Readonly<{
   producer?: ProducerMark;
 }>;
 
+/** How many messages it may come to: with one refused item, an atomic publish stores none. */
+export function countToStore({ items, atomic, producer }: Publish): number {
+  const count = items.filter((item) => item.ok).length;
+  const isWhole = count === items.length || (!atomic && producer === undefined);
+  return isWhole ? count : 0;
+}
+
 type How = Readonly<{
   atomic: boolean;
   wait: boolean;

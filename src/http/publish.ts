@@ -196,6 +196,11 @@ export function statusOf(outcomes: ReadonlyMap<number, Outcome>): "accepted" | "
   return statuses.has("accepted") ? "accepted" : "refused";
 }
 
+/** Messages that were not refused, duplicates included. */
+export function countTaken(outcomes: ReadonlyMap<number, Outcome>): number {
+  return [...outcomes.values()].filter(({ status }) => status !== "refused").length;
+}
+
 const STORED = ["stored", "scheduled", "cancelled", "known"] as const;
 
 /**

@@ -81,7 +81,7 @@ export function pullRoutes({ base, tag, params, find }: SubscriptionPlace): read
       },
     }),
     route({
-      ...{ method: "post", path: `${base}/ack`, tag, access: ["consume"] },
+      ...{ method: "post", path: `${base}/ack`, tag, access: ["consume"], settles: true },
       summary: "Settle messages as done",
       params,
       body: ackBody,
@@ -96,7 +96,7 @@ export function pullRoutes({ base, tag, params, find }: SubscriptionPlace): read
       },
     }),
     route({
-      ...{ method: "post", path: `${base}/nack`, tag, access: ["consume"] },
+      ...{ method: "post", path: `${base}/nack`, tag, access: ["consume"], settles: true },
       summary: "Give messages back",
       params,
       body: nackBody,
@@ -112,7 +112,7 @@ export function pullRoutes({ base, tag, params, find }: SubscriptionPlace): read
       },
     }),
     route({
-      ...{ method: "post", path: `${base}/extend`, tag, access: ["consume"] },
+      ...{ method: "post", path: `${base}/extend`, tag, access: ["consume"], settles: true },
       summary: "Move ack deadlines",
       params,
       body: extendBody,

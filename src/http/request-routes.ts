@@ -13,8 +13,10 @@ import { authenticate, authenticateTicket } from "./auth";
 import { type Broker, brokerOf } from "./broker";
 import { isTooDeep, parseBody } from "./json";
 import { BODY_DEPTH, TOO_DEEP } from "./json-scan";
+import { Metering, type Standings } from "./metering-store";
 import { parse } from "./parse";
 import { problemResponse } from "./problem";
+import { rateLimitHeaders } from "./rate-limit-headers";
 import type { AnyCall, Handled, Reply, Route } from "./route";
 import { mayDo, type Principal } from "./scope";
 
@@ -26,8 +28,28 @@ const NOBODY: Principal = { id: "nobody", scopes: [] };
 
 /** Serves one request of `route`. */
 export async function serve(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promise<Response> {
+  const standings: Standings = new Map();
+  const response = await respond(route, c, runtime, standings);
+  const headers = Object.entries(rateLimitHeaders([...standings.values()]));
+  if (headers.length === 0) return response;
+  // A socket's answer came from its object, and its headers cannot be changed.
+  const answer = response.webSocket ? socketResponse(response.webSocket) : response;
+  for (const [name, value] of headers) answer.headers.set(name, value);
+  return answer;
+}
+
+function socketResponse(webSocket: WebSocket): Response {
+  return new Response(null, { status: 101, webSocket });
+}
+
+async function respond(
+  route: Route,
+  c: Context<HonoEnv>,
+  runtime: Runtime,
+  standings: Standings,
+): Promise<Response> {
   try {
-    const call = await open(route, c, runtime);
+    const call = await open(route, c, runtime, standings);
     if (!call.ok) return problemResponse(call.error);
     const { by } = call.value.broker.catalog;
     const response = responseOf(await route.handle(call.value));
@@ -43,7 +65,12 @@ function responseOf(handled: Awaited<Handled>): Response {
   return handled.ok ? replyResponse(handled.value) : problemResponse(handled.error);
 }
 
-async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promise<Result<AnyCall>> {
+async function open(
+  route: Route,
+  c: Context<HonoEnv>,
+  runtime: Runtime,
+  standings: Standings,
+): Promise<Result<AnyCall>> {
   const broker = brokerOf(c.env, runtime);
   if (!broker.ok) return broker;
   const request = c.req.raw;
@@ -52,6 +79,10 @@ async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promis
   if (!principal.ok) return principal;
   const refused = checkAccess(route, principal.value, rawParams);
   if (refused) return { ok: false, error: refused };
+  // Who may not ask is no charge on the token, and is told nothing by it; what is asked for is not looked at before.
+  const metering = new Metering(broker.value, standings);
+  const taken = await metering.takeRequest(principal.value);
+  if (!taken.ok && !route.settles) return taken;
   const params = route.params ? parse(route.params, rawParams) : ok(rawParams);
   if (!params.ok) return params;
   const query = route.query ? parse(route.query, c.req.query()) : ok({});
@@ -60,7 +91,7 @@ async function open(route: Route, c: Context<HonoEnv>, runtime: Runtime): Promis
   if (!body.ok) return body;
   const inputs = { params: params.value, query: query.value, body: body.value };
   const acting = isAdministrative(route) ? as(principal.value, broker.value, request) : broker.value;
-  return ok({ broker: acting, principal: principal.value, ...inputs, request });
+  return ok({ broker: acting, principal: principal.value, ...inputs, request, metering });
 }
 
 /** Whether a route changes what exists, and not what a publisher or a consumer works with. */

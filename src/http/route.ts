@@ -4,6 +4,7 @@
 import type { ZodObject, ZodType, z } from "zod";
 import type { Result } from "../errors";
 import type { Broker } from "./broker";
+import type { Metering } from "./metering-store";
 import type { Principal, Verb } from "./scope";
 
 export type Method = "get" | "put" | "post" | "patch" | "delete";
@@ -21,6 +22,8 @@ export type Call<Params, Query, Body> = Readonly<{
   query: Query;
   body: Body;
   request: Request;
+  /** What the request takes of the limits that it is held to. */
+  metering: Metering;
 }>;
 
 export type AnyCall = Call<unknown, unknown, unknown>;
@@ -35,6 +38,8 @@ type Described = Readonly<{
   access: Access;
   /** A ticket in the query may stand for the token. */
   takesTicket?: true;
+  /** It ends a lease or keeps one: refused for a limit, what was done would be done again. It counts all the same. */
+  settles?: true;
   /** What the answers are, by status; problems are added to every route. */
   answers: Readonly<
     Record<number, Readonly<{ description: string; schema?: ZodType; contentType?: string }>>

@@ -129,6 +129,10 @@ export const problem = z
       )
       .optional()
       .meta({ description: "Everything that was refused, when that is more than one field." }),
+    "violated-policies": z
+      .array(z.string())
+      .optional()
+      .meta({ description: "The limits that were met, by their names in RateLimit-Policy." }),
   })
   .meta({ id: "Problem", description: "RFC 9457 problem details." });
 

@@ -1,6 +1,8 @@
 // What a token may do: verbs on names. A name is a topic's, a queue's or a ledger's; a pattern is a name, or the
 // beginning of names followed by `*`.
 
+import type { TokenLimits } from "../limit-policy";
+
 export const verbs = ["publish", "consume", "manage", "admin"] as const;
 
 /** `manage` creates, changes and deletes; `admin` may do everything, tokens included. */
@@ -8,7 +10,13 @@ export type Verb = (typeof verbs)[number];
 export type Scope = Readonly<{ verb: Verb; topics: string }>;
 
 /** Who makes a request: a token by its id and name. */
-export type Principal = Readonly<{ id: string; name?: string; scopes: readonly Scope[] }>;
+export type Principal = Readonly<{
+  id: string;
+  name?: string;
+  scopes: readonly Scope[];
+  /** Absent: it is held to none, as the root token is not. */
+  limits?: TokenLimits;
+}>;
 
 export const rootPrincipal: Principal = {
   id: "root",

@@ -6,6 +6,7 @@ import { limits } from "../limits";
 import type { StartAt } from "../settings";
 import { endpointView, showEndpoint } from "./endpoint-views";
 import { filterForm } from "./filter-schemas";
+import { limitsLeft } from "./limit-schemas";
 import { instant, name } from "./schemas";
 import { startAt } from "./subscription-schemas";
 import { showTopic, topicView } from "./topic-schemas";
@@ -39,6 +40,7 @@ export const subscriptionShown = z
   .meta({ id: "Subscription" });
 
 export const queueShown = topicView.extend(subscriptionView).meta({ id: "Queue" });
+export const queueWithLimits = queueShown.extend({ limits: limitsLeft }).meta({ id: "QueueWithLimits" });
 
 /**
  * A subscription as it is shown: header values are not, and `secret` is the one that this very

@@ -1,65 +1,25 @@
-// Bearer tokens: made with their scopes, shown once, listed without their text, deleted.
+// Bearer tokens: made with their scopes and limits, shown once, listed without their text, limited anew, deleted.
 
 import { z } from "zod";
-import type { Token } from "../catalog/catalog-entry";
 import { limits } from "../limits";
 import { newToken } from "./auth";
+import { tokenLimits } from "./limit-schemas";
+import { tokenLimitsLeft } from "./limits-left-store";
 import { type Route, reply, route } from "./route";
-import { instant, listOf, page, text, whole } from "./schemas";
-import { parseScope, scopeText, verbs } from "./scope";
+import { listOf, page, text } from "./schemas";
+import { scopeText } from "./scope";
+import {
+  madeView,
+  rotateBody,
+  showToken,
+  tokenBody,
+  tokenLimitsBody,
+  tokenShown,
+  tokenView,
+} from "./token-schemas";
 
 const tag = "Tokens";
-const DAY_MS = 86_400_000;
-const PATTERN = /^(?:[A-Za-z0-9][A-Za-z0-9._-]*\*?|\*)$/;
-
-const scope = z
-  .strictObject({
-    verb: z.enum(verbs),
-    topics: z
-      .string()
-      .max(limits.nameLength)
-      .regex(PATTERN, "a name, or the beginning of names followed by '*', is needed")
-      .meta({ description: "Of topics, queues and, to consume, ledgers.", example: "payments.*" }),
-  })
-  .refine(({ verb, topics }) => verb !== "admin" || topics === "*", {
-    path: ["topics"],
-    message: "an admin may do everything: topics is '*'",
-  });
-
-const tokenBody = z
-  .strictObject({
-    name: text(1, limits.tokenNameLength),
-    scopes: z.array(scope).min(1).max(limits.tokenScopes),
-    expiresAt: instant.optional(),
-  })
-  .meta({ id: "TokenToMake" });
-
-const tokenView = z
-  .object({
-    id: z.string(),
-    name: z.string(),
-    scopes: z.array(z.object({ verb: z.enum(verbs), topics: z.string() })),
-    createdAt: instant,
-    expiresAt: instant.nullable().meta({
-      description: `It is listed for ${limits.expiredTokenKeptMs / DAY_MS} days more, then removed.`,
-    }),
-    lastUsedAt: instant.nullable().meta({ description: "To the minute." }),
-    previousUntil: instant
-      .nullable()
-      .meta({ description: "Until when the secret of before the last rotation is honoured too." }),
-  })
-  .meta({ id: "Token" });
-const rotateBody = z
-  .strictObject({
-    overlapMs: whole(0, limits.maxTokenOverlapMs)
-      .default(limits.defaultTokenOverlapMs)
-      .meta({ description: "How long the secret of now is honoured beside the new one; 0 ends it at once." }),
-  })
-  .meta({ id: "TokenRotation" });
 const id = z.object({ id: text(1, 128) });
-const madeView = tokenView
-  .extend({ token: z.string().meta({ description: "Shown here and never again." }) })
-  .meta({ id: "MadeToken" });
 
 /** An answer with a secret in it. */
 const NOT_KEPT = { "cache-control": "no-store" };
@@ -73,7 +33,15 @@ export const tokenRoutes: readonly Route[] = [
     handle: async ({ broker: { catalog, runtime }, body }) => {
       const { token, hash } = await newToken();
       const scopes = body.scopes.map(scopeText);
-      const row = { id: runtime.newId(), name: body.name, hash, scopes, expiresAt: body.expiresAt ?? null };
+      const expiresAt = body.expiresAt ?? null;
+      const row = {
+        id: runtime.newId(),
+        name: body.name,
+        hash,
+        scopes,
+        expiresAt,
+        limits: tokenLimits(body),
+      };
       const made = await catalog.store.tokens.insert(row, catalog.by);
       return made.ok ? reply(201, { ...showToken(made.value), token }, NOT_KEPT) : made;
     },
@@ -104,6 +72,29 @@ export const tokenRoutes: readonly Route[] = [
     },
   }),
   route({
+    ...{ method: "get", path: "/v1/tokens/{id}", tag, access: ["admin"] },
+    summary: "Show a token, and how its limits stand",
+    params: id,
+    answers: { 200: { description: "The token.", schema: tokenShown } },
+    handle: async ({ broker, params }) => {
+      const token = await broker.catalog.store.tokens.get(params.id);
+      if (!token.ok) return token;
+      return reply(200, { ...showToken(token.value), ...(await tokenLimitsLeft(broker, token.value)) });
+    },
+  }),
+  route({
+    ...{ method: "put", path: "/v1/tokens/{id}/limits", tag, access: ["admin"] },
+    summary: "Hold a token to limits",
+    description: `What is not given is taken away. Isolates learn of it within ${limits.catalogRefreshMs / 1000} s, or ${limits.catalogStaleMs / 60_000} minutes while D1 is away; what was taken in a window goes on counting.`,
+    params: id,
+    body: tokenLimitsBody,
+    answers: { 200: { description: "The token with these limits.", schema: tokenView } },
+    handle: async ({ broker: { catalog }, params, body }) => {
+      const limited = await catalog.store.tokens.limit(params.id, tokenLimits(body), catalog.by);
+      return limited.ok ? reply(200, showToken(limited.value)) : limited;
+    },
+  }),
+  route({
     ...{ method: "delete", path: "/v1/tokens/{id}", tag, access: ["admin"] },
     summary: "Delete a token",
     description: `It may be honoured for ${limits.catalogRefreshMs / 1000} s more, and for ${limits.catalogStaleMs / 60_000} minutes while D1 is away.`,
@@ -115,7 +106,3 @@ export const tokenRoutes: readonly Route[] = [
     },
   }),
 ];
-
-function showToken({ scopes, ...token }: Token) {
-  return { ...token, scopes: scopes.flatMap((scope) => parseScope(scope) ?? []) };
-}

@@ -2,6 +2,7 @@
 
 import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
 import { type Broker, urlRules } from "./broker";
+import { topicLimitsLeft } from "./limits-left-store";
 import { refuseFaults } from "./parse";
 import { everyPartition, topicAt } from "./partition-routes";
 import { queueParams, queuePlace, topicParams, topicPlace } from "./place-routes";
@@ -10,8 +11,16 @@ import { listOf, page } from "./schemas";
 import { type Principal, patternsOf } from "./scope";
 import { secretsOf } from "./seal-store";
 import { checkSubscription, queueBody, subscriptionSettings } from "./subscription-schemas";
-import { queueShown, showQueue } from "./subscription-views";
-import { showTopic, topicBody, topicFaults, topicSettings, topicStats, topicView } from "./topic-schemas";
+import { queueShown, queueWithLimits, showQueue } from "./subscription-views";
+import {
+  showTopic,
+  topicBody,
+  topicFaults,
+  topicSettings,
+  topicShown,
+  topicStats,
+  topicView,
+} from "./topic-schemas";
 
 const any = ["publish", "consume", "manage"] as const;
 
@@ -49,10 +58,11 @@ export const topicRoutes: readonly Route[] = [
     ...{ method: "get", path: "/v1/topics/{topic}", tag: "Topics", access: any },
     summary: "Show a topic",
     params: topicParams,
-    answers: { 200: { description: "The topic.", schema: topicView } },
+    answers: { 200: { description: "The topic.", schema: topicShown } },
     handle: async ({ broker, params }) => {
       const topic = await topicPlace.findTopic(broker, params);
-      return topic.ok ? reply(200, showTopic(topic.value)) : topic;
+      if (!topic.ok) return topic;
+      return reply(200, { ...showTopic(topic.value), ...(await topicLimitsLeft(broker, topic.value)) });
     },
   }),
   route({
@@ -126,10 +136,12 @@ export const queueRoutes: readonly Route[] = [
     ...{ method: "get", path: "/v1/queues/{queue}", tag: "Queues", access: any },
     summary: "Show a queue",
     params: queueParams,
-    answers: { 200: { description: "The queue.", schema: queueShown } },
+    answers: { 200: { description: "The queue.", schema: queueWithLimits } },
     handle: async ({ broker, params }) => {
       const found = await queuePlace.find(broker, params);
-      return found.ok ? reply(200, showQueue(found.value.topic, found.value.subscription)) : found;
+      if (!found.ok) return found;
+      const { topic, subscription } = found.value;
+      return reply(200, { ...showQueue(topic, subscription), ...(await topicLimitsLeft(broker, topic)) });
     },
   }),
   route({

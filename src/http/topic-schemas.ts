@@ -8,6 +8,7 @@ import { limits } from "../limits";
 import { schemaFaults } from "../schema/schema-validator";
 import { defaultTopicSettings, type TopicSettings } from "../settings";
 import { present } from "./json";
+import { limitsLeft, topicLimitFields, topicLimitsShown } from "./limit-schemas";
 import { instant, name, whole } from "./schemas";
 
 export const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/i;
@@ -100,6 +101,7 @@ export const topicFields = {
     .optional()
     .meta({ description: "Where the subject is when the publisher names none." }),
   schema: schemaForm.optional(),
+  ...topicLimitFields,
 };
 
 export const topicBody = z.strictObject(topicFields).meta({ id: "TopicSettings" });
@@ -123,11 +125,14 @@ export const topicView = z
     orderingKeyFrom: shownSource.optional(),
     subjectFrom: shownSource.optional(),
     schema: z.record(z.string(), z.unknown()).optional(),
+    ...topicLimitsShown,
     version: z.int(),
     createdAt: instant,
     updatedAt: instant,
   })
   .meta({ id: "Topic" });
+
+export const topicShown = topicView.extend({ limits: limitsLeft }).meta({ id: "TopicWithLimits" });
 
 export const topicStats = z
   .object({
@@ -157,9 +162,10 @@ export function topicFaults({ idHeader, idFrom }: TopicFields): readonly FieldFa
 /** A topic's settings from its body. */
 export function topicSettings(body: TopicFields): TopicSettings {
   const { retentionMs, retentionBytes, keepHeaders, idHeader } = body;
-  const { idFrom, orderingKeyFrom, subjectFrom, schema } = body;
+  const { idFrom, orderingKeyFrom, subjectFrom, schema, publishRateLimit, publishQuota } = body;
   const kept = { retentionMs, retentionBytes, keepHeaders: [...new Set(keepHeaders)] };
-  return { ...kept, ...present({ idHeader, idFrom, orderingKeyFrom, subjectFrom, schema }) };
+  const read = { idHeader, idFrom, orderingKeyFrom, subjectFrom, schema };
+  return { ...kept, ...present({ ...read, publishRateLimit, publishQuota }) };
 }
 
 export function showTopic({ name, kind, partitions, settings, version, createdAt, updatedAt }: TopicEntry) {

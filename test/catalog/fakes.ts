@@ -200,6 +200,7 @@ export function fakeCatalog() {
     LEDGER: real.LEDGER,
     TOPIC: objects.TOPIC,
     SUBSCRIPTION: objects.SUBSCRIPTION,
+    LIMITER: real.LIMITER,
     CATALOG: d1,
     LOG: "off",
   };

@@ -84,6 +84,7 @@ async function steps(): Promise<readonly Step[]> {
     ["DELETE /v1/schedules/{schedule}", `/v1/schedules/${t}`, undefined, "delete"],
     ["POST /v1/tokens", "/v1/tokens", { name: "x", scopes: [{ verb: "publish", topics: t }] }, "create"],
     ["POST /v1/tokens/{id}/rotate", `/v1/tokens/${id}/rotate`, {}, "rotate"],
+    ["PUT /v1/tokens/{id}/limits", `/v1/tokens/${id}/limits`, { quota: { perDay: 9 } }, "change"],
     ["DELETE /v1/tokens/{id}", `/v1/tokens/${id}`, undefined, "delete"],
     ["POST /v1/stranded/{id}/resend", `/v1/stranded/${t}/resend`, {}, "resend"],
     ["DELETE /v1/stranded/{id}", `/v1/stranded/${t}`, undefined, "delete"],

@@ -1,0 +1,221 @@
+// Isolates that spend a limit together: never more than it in a window, and one ask for many requests.
+
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  type Ask,
+  fail,
+  giveBack,
+  grant,
+  type Meter,
+  newMeter,
+  type Spending,
+  spend,
+  standingOf,
+} from "../../src/http/meter";
+import { rateLimitHeaders } from "../../src/http/rate-limit-headers";
+import { type Policy, windowAt } from "../../src/limit-policy";
+import { idle, type LimiterState, take } from "../../src/limiter/limiter";
+import type { Block } from "../../src/limiter-calls";
+import { limits } from "../../src/limits";
+
+const AT = Date.UTC(2026, 10, 24, 12);
+const minute = (limit: number): Policy => ({ name: "token-rate", period: "perMinute", limit });
+
+/** Isolates and their limiter; the isolates' clocks may be off by some milliseconds. */
+function scene(policy: Policy, skews: readonly number[] = [0]) {
+  let asks = 0;
+  const world = { now: AT, state: idle as LimiterState, asked: 0, handed: new Map<number, number>() };
+  const meters: Meter[] = skews.map((skew) => newMeter(policy, AT + skew));
+  const clock = (isolate: number) => world.now + (skews[isolate] ?? 0);
+  const keep = (isolate: number, spending: Spending) => {
+    meters[isolate] = spending.meter;
+    return spending;
+  };
+  const answer = ({ need, want, owed }: Ask): Block => {
+    world.asked += 1;
+    const taken = take(world.state, { askId: `ask-${++asks}`, policy, need, want, owed }, world.now);
+    world.state = taken.state;
+    const { endsAt, granted } = taken.block;
+    world.handed.set(endsAt, (world.handed.get(endsAt) ?? 0) + granted);
+    return taken.block;
+  };
+  const begin = (isolate: number, units: number) =>
+    keep(isolate, spend(meters[isolate] ?? newMeter(policy, clock(isolate)), units, clock(isolate)));
+  const end = (isolate: number, ask: Ask, block: Block | undefined) => {
+    const meter = meters[isolate] ?? newMeter(policy, clock(isolate));
+    return keep(isolate, block ? grant(meter, ask, block, clock(isolate)) : fail(meter, ask, clock(isolate)));
+  };
+  const request = (isolate = 0, units = 1): string => {
+    const begun = begin(isolate, units);
+    return begun.outcome === "ask" ? end(isolate, begun.ask, answer(begun.ask)).outcome : begun.outcome;
+  };
+  const evict = (isolate: number) => {
+    meters[isolate] = newMeter(policy, clock(isolate));
+  };
+  return { world, meters, begin, end, answer, request, evict, clock };
+}
+
+describe("many isolates", () => {
+  const deeds = fc.array(
+    fc.record({
+      isolate: fc.integer({ min: 0, max: 2 }),
+      units: fc.integer({ min: 1, max: 8 }),
+      ms: fc.integer({ min: 0, max: 9_000 }),
+      deed: fc.constantFrom("request", "request", "request", "begin", "end", "evict", "refund"),
+    }),
+    { maxLength: 120 },
+  );
+
+  test("spend no more than the limit of a window between them, whatever is under way, lost, given back or skewed", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 8, max: 120 }), deeds, (limit, all) => {
+        const { world, meters, begin, end, answer, request, evict, clock } = scene(
+          minute(limit),
+          [0, 700, -700],
+        );
+        const pending: { isolate: number; ask: Ask; block: Block }[] = [];
+        const spent = { units: 0 };
+        for (const { isolate, units, ms, deed } of all) {
+          world.now += ms;
+          if (deed === "request" && request(isolate, units) === "spent") spent.units += units;
+          if (deed === "begin") {
+            const begun = begin(isolate, units);
+            if (begun.outcome === "spent") spent.units += units;
+            if (begun.outcome === "ask") pending.push({ isolate, ask: begun.ask, block: answer(begun.ask) });
+          }
+          const [first] = deed === "end" ? pending.splice(0, 1) : [];
+          if (first && end(first.isolate, first.ask, first.block).outcome === "spent")
+            spent.units += first.ask.units;
+          if (deed === "evict") evict(isolate);
+          if (deed === "refund" && spent.units >= units) {
+            const [before, after] = [
+              meters[isolate],
+              giveBack(meters[isolate] as Meter, units, clock(isolate)),
+            ];
+            if (after !== before) spent.units -= units;
+            meters[isolate] = after;
+          }
+          // Never more than was handed out, of which no window hands out more than its limit.
+          const handed = [...world.handed.values()];
+          expect(Math.max(0, ...handed)).toBeLessThanOrEqual(limit);
+          expect(spent.units).toBeLessThanOrEqual(handed.reduce((sum, n) => sum + n, 0));
+        }
+      }),
+    );
+  });
+});
+
+test("a busy isolate asks once for a block, not once for a request, and refusals ask nobody", () => {
+  const { world, request } = scene(minute(1_000));
+  const outcomes = Array.from({ length: 1_200 }, () => request());
+  expect(outcomes.filter((outcome) => outcome === "spent")).toHaveLength(1_000);
+  expect(outcomes.slice(1_000).every((outcome) => outcome === "refused")).toBe(true);
+  expect(world.asked).toBeLessThan(60);
+});
+
+test("an isolate that asks now and then takes what it needs, so that its end forfeits nothing", () => {
+  const { world, request, evict } = scene({ name: "token-quota", period: "perMonth", limit: 100 });
+  for (let i = 0; i < 100; i++) {
+    expect(request()).toBe("spent");
+    world.now += limits.limiterGrowMs;
+    evict(0);
+  }
+  expect(request()).toBe("refused");
+});
+
+test("an isolate that ends in a burst forfeits at most twice what it had spent", () => {
+  for (const length of [1, 2, 3, 7, 20, 100]) {
+    const { world, request } = scene({ name: "token-quota", period: "perMonth", limit: 1_000_000 });
+    for (let i = 0; i < length; i++) request();
+    const handed = [...world.handed.values()].reduce((sum, n) => sum + n, 0);
+    expect(handed).toBeLessThanOrEqual(3 * length);
+  }
+});
+
+test("what one request set aside while it asks is not spent by another", () => {
+  const { begin, end, answer, request, meters } = scene(minute(100));
+  request(0, 1);
+  meters[0] = { ...(meters[0] as Meter), balance: 3 };
+  const large = begin(0, 5);
+  expect(large).toMatchObject({ outcome: "ask", ask: { need: 2, reserved: 3 } });
+  const small = begin(0, 1);
+  expect(small).toMatchObject({ outcome: "ask", ask: { need: 1, want: 1 } });
+  if (large.outcome !== "ask" || small.outcome !== "ask") throw new Error("both ask");
+  expect(end(0, small.ask, answer(small.ask)).outcome).toBe("spent");
+  expect(end(0, large.ask, answer(large.ask)).outcome).toBe("spent");
+});
+
+test("a smaller need is asked for after a larger one was refused, and a larger one is not", () => {
+  const { world, request } = scene(minute(10));
+  expect([request(0, 8), request(0, 4), request(0, 5)]).toEqual(["spent", "refused", "refused"]);
+  expect(world.asked).toBe(2);
+  expect([request(0, 2), request(0, 1)]).toEqual(["spent", "refused"]);
+});
+
+test("a block of a window that is over by now is not spent in the next one", () => {
+  const { world, begin, end, answer, request } = scene(minute(10));
+  const early = begin(0, 1);
+  if (early.outcome !== "ask") throw new Error("it asks");
+  const block = answer(early.ask);
+  world.now += 60_000;
+  expect(request()).toBe("spent");
+  expect(end(0, early.ask, block).outcome).toBe("again");
+});
+
+describe("while the limiter is away", () => {
+  const lost = (policy: Policy, units = 1) => {
+    const { world, begin, end, meters, request } = scene(policy);
+    const attempt = () => {
+      const begun = begin(0, units);
+      return begun.outcome === "ask" ? end(0, begun.ask, undefined).outcome : begun.outcome;
+    };
+    return { world, attempt, meters, request };
+  };
+
+  test("a rate lets its limit through once in a window, and then nobody knows", () => {
+    const { attempt } = lost(minute(5));
+    const outcomes = Array.from({ length: 7 }, attempt);
+    expect(outcomes).toEqual(["spent", "spent", "spent", "spent", "spent", "away", "away"]);
+  });
+
+  test("a quota lets a hundredth of it through", () => {
+    const { attempt } = lost({ name: "topic-quota", period: "perDay", limit: 150 });
+    expect([attempt(), attempt(), attempt()]).toEqual(["spent", "spent", "away"]);
+  });
+
+  test("it is not asked again for a second, and what was let through is counted when it is back", () => {
+    const { world, attempt, meters, request } = lost(minute(5));
+    attempt();
+    expect(meters[0]?.awayUntil).toBe(AT + limits.limiterRetryMs);
+    attempt();
+    world.now += limits.limiterRetryMs;
+    expect([request(), request(), request(), request()]).toEqual(["spent", "spent", "spent", "refused"]);
+    expect(meters[0]).toMatchObject({ owed: 0, awayUntil: 0 });
+  });
+});
+
+describe("the headers", () => {
+  test("say what is left and in how many seconds the window ends, rounded up", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 0, max: 59_999 }), (requests, ms) => {
+        const { world, request, meters } = scene(minute(50));
+        world.now += ms;
+        for (let i = 0; i < requests; i++) request();
+        const standing = standingOf(meters[0] as Meter, world.now);
+        const t = Math.ceil((windowAt("perMinute", world.now).endsAt - world.now) / 1000);
+        expect(rateLimitHeaders([standing])).toEqual({
+          "ratelimit-policy": '"token-rate";q=50;w=60',
+          ratelimit: `"token-rate";r=${50 - requests};t=${t}`,
+        });
+      }),
+    );
+  });
+
+  test("name a limit that nothing is known of yet by its policy alone, and nothing when there is none", () => {
+    const quota: Policy = { name: "token-quota", period: "perMonth", limit: 9 };
+    const policy = `"token-quota";q=9;w=${30 * 86_400}`;
+    expect(rateLimitHeaders([standingOf(newMeter(quota, AT), AT)])).toEqual({ "ratelimit-policy": policy });
+    expect(rateLimitHeaders([])).toEqual({});
+  });
+});
