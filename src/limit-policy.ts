@@ -48,21 +48,21 @@ function monthAt(date: Date): Window {
   return { startsAt: Date.UTC(year, month), endsAt: Date.UTC(year, month + 1) };
 }
 
-export function tokenRate(limits: TokenLimits | undefined): readonly Policy[] {
-  return policiesOf("token-rate", limits?.rateLimit);
+export function tokenRate(held: TokenLimits | undefined): readonly Policy[] {
+  return policiesOf("token-rate", held?.rateLimit);
 }
 
-export function tokenQuota(limits: TokenLimits | undefined): readonly Policy[] {
-  return policiesOf("token-quota", limits?.quota);
+export function tokenQuota(held: TokenLimits | undefined): readonly Policy[] {
+  return policiesOf("token-quota", held?.quota);
 }
 
 export function topicPolicies({ publishRateLimit, publishQuota }: TopicLimits): readonly Policy[] {
   return [...policiesOf("topic-rate", publishRateLimit), ...policiesOf("topic-quota", publishQuota)];
 }
 
-function policiesOf(name: PolicyName, limits: RateLimit & Quota = {}): readonly Policy[] {
+function policiesOf(name: PolicyName, units: RateLimit & Quota = {}): readonly Policy[] {
   return PERIODS.flatMap((period) => {
-    const limit = limits[period];
+    const limit = units[period];
     return limit === undefined ? [] : [{ name, period, limit }];
   });
 }

@@ -393,7 +393,7 @@ export const limits = {
   /** A block that lasted less than this is followed by one of twice its size. */
   limiterGrowMs: 2 * second,
   /** A limiter that does not answer for so long counts as away: requests wait for it. */
-  limiterWaitMs: 1 * second,
+  limiterWaitMs: 3 * second,
   limiterRetryMs: 1 * second,
   /** Calls of one ask, all with its id. */
   limiterTries: 2,

@@ -4,7 +4,7 @@
 //   spend ──▶ spent                      the block has it
 //         ──▶ refused                    as much was refused before in this window: nothing comes back within one
 //         ──▶ ask ──grant──▶ spent | refused | again (the answer is of a window that is over)
-//                 ──fail───▶ spent, lent | away
+//                 ──fail───▶ spent, which was lent | refused | away
 //
 // Every function is pure: the caller keeps the meter, makes the call, and brings the isolate's time.
 
@@ -81,8 +81,7 @@ export function grant(meter: Meter, ask: Ask, block: Block, now: number): Spendi
   }
   const isNew = held.endsAt !== undefined && block.endsAt > held.endsAt;
   const inWindow = isNew ? { ...held, ...emptyWindow(held.policy, now), owed: 0 } : held;
-  // A block of a window that the isolate knew nothing of yet: what was set aside was lent, and is of the same one.
-  const reserved = ask.endsAt === undefined || ask.endsAt === block.endsAt ? ask.reserved : 0;
+  const reserved = ask.endsAt === block.endsAt ? ask.reserved : 0;
   const balance = inWindow.balance + reserved + block.granted;
   const left = Math.min(block.left, inWindow.left);
   // As soon as it was asked the window had at least so long: the answer's own way only shortens it.
@@ -107,9 +106,13 @@ export function fail(meter: Meter, ask: Ask, now: number): Spending {
   return lend(alone, ask.units);
 }
 
-/** Gives back what was spent for something that was refused after all. */
-export function giveBack(meter: Meter, units: number, now: number): Meter {
-  return now < meter.until ? { ...meter, balance: meter.balance + units } : meter;
+/**
+ * Gives back what was spent of the window that ends at `endsAt` for something that was refused after all. Nothing goes over
+ * into the next window; and what was lent is not given back.
+ */
+export function giveBack(meter: Meter, units: number, endsAt: number | undefined, now: number): Meter {
+  if (endsAt === undefined || meter.endsAt !== endsAt || now >= meter.until) return meter;
+  return { ...meter, balance: meter.balance + units };
 }
 
 export function standingOf(meter: Meter, now: number): Standing {
@@ -138,9 +141,13 @@ function wantOf({ block, blockAt, askingUntil }: Meter, need: number, now: numbe
   return isFast && isAlone ? Math.max(need, 2 * block) : need;
 }
 
-/** While nobody counts, an isolate lets through a rate's limit once, and a small share of a quota. */
+/**
+ * While nobody counts, an isolate lets through a rate's limit once, and a small share of a quota; no more than was left when
+ * the limiter last said so.
+ */
 function lend(meter: Meter, units: number): Spending {
-  const { policy, lent, owed, left } = meter;
+  const { policy, lent, owed, left, endsAt } = meter;
+  if (endsAt !== undefined && units > left) return { outcome: "refused", meter };
   const most = isQuota(policy) ? Math.ceil(policy.limit / limits.limiterLentShare) : policy.limit;
   if (lent + units > most) return { outcome: "away", meter };
   const more = { lent: lent + units, owed: owed + units, left: Math.max(0, left - units) };

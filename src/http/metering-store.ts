@@ -3,7 +3,7 @@
 
 import type { TopicEntry } from "../catalog/catalog-entry";
 import type { Env } from "../env";
-import { type BrokerError, ok, type Result, refuse } from "../errors";
+import { ok, type Refused, type Result, refuse } from "../errors";
 import {
   isQuota,
   type Policy,
@@ -37,8 +37,9 @@ export type Standings = Map<string, Standing>;
 /** One limit of a token or a topic. */
 type Limit = Readonly<{ subject: string; policy: Policy }>;
 
-/** Units that were taken, to be given back if what they were for is refused after all. */
-export type Taken = readonly Limit[];
+/** Of which limits units were taken, and in which windows: to be given back if what they were for is refused after all. */
+export type Taken = readonly TakenOf[];
+type TakenOf = Limit & Readonly<{ endsAt: number | undefined }>;
 
 /** What this isolate holds of each limit. By environment: a test has several. */
 const shelves = new WeakMap<Env, Map<string, Meter>>();
@@ -83,25 +84,25 @@ export class Metering {
   giveBack(taken: Taken, units: number): void {
     for (const limit of taken) {
       const now = this.broker.runtime.now();
-      this.keep(limit, giveBack(this.meterOf(limit, now), units, now));
+      this.keep(limit, giveBack(this.meterOf(limit, now), units, limit.endsAt, now));
       this.show(limit);
     }
   }
 
   private async takeAll(asked: readonly Limit[], units: number): Promise<Result<Taken>> {
-    const taken: Limit[] = [];
+    const taken: TakenOf[] = [];
     for (const limit of asked) this.show(limit);
     for (const limit of units > 0 ? asked : []) {
-      const refused = await this.take(limit, units);
+      const one = await this.take(limit, units);
       this.show(limit);
-      if (refused) this.giveBack(taken, units);
-      if (refused) return { ok: false, error: refused };
-      taken.push(limit);
+      if (!one.ok) this.giveBack(taken, units);
+      if (!one.ok) return one;
+      taken.push(one.value);
     }
     return ok(taken);
   }
 
-  private async take(limit: Limit, units: number): Promise<BrokerError | undefined> {
+  private async take(limit: Limit, units: number): Promise<Result<TakenOf>> {
     const { policy } = limit;
     const { runtime } = this.broker;
     if (units > policy.limit) return largerThan(policy, units);
@@ -109,14 +110,14 @@ export class Metering {
       const now = runtime.now();
       const begun = this.keep(limit, spend(this.meterOf(limit, now), units, now));
       const spending = begun.outcome === "ask" ? await this.ask(limit, begun.ask) : begun;
-      if (spending.outcome === "spent") return undefined;
+      if (spending.outcome === "spent") return ok({ ...limit, endsAt: spending.meter.endsAt });
       if (spending.outcome === "refused") return spent(policy, units, spending.meter.until - runtime.now());
       if (spending.outcome === "away") break;
     }
     return refuse("unavailable", `What is left of the limit "${policy.name}" cannot be told now.`, {
       retryAfterMs: limits.limiterRetryMs,
       policies: [policy.name],
-    }).error;
+    });
   }
 
   /** Asks the limiter for a block and spends from it. The answer may find the meter changed: others spend meanwhile. */
@@ -176,19 +177,19 @@ async function inTime<T>(work: Promise<T>): Promise<T | typeof LATE> {
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-function spent(policy: Policy, units: number, retryAfterMs: number): BrokerError {
+function spent(policy: Policy, units: number, retryAfterMs: number): Refused {
   const code = isQuota(policy) ? "quota-exceeded" : "rate-limited";
   const less = units === 1 ? "none is left" : `fewer than ${units} are left`;
   const detail = `The limit "${policy.name}" is ${policyText(policy)}, and ${less} until it begins anew.`;
   const more = { limit: policy.limit, retryAfterMs, policies: [policy.name] };
-  return refuse(code, detail, more).error;
+  return refuse(code, detail, more);
 }
 
-function largerThan(policy: Policy, units: number): BrokerError {
+function largerThan(policy: Policy, units: number): Refused {
   const detail = `The limit "${policy.name}" is ${policyText(policy)}, and this has ${units}: send fewer at once.`;
   return refuse("larger-than-limit", detail, {
     field: "messages",
     limit: policy.limit,
     policies: [policy.name],
-  }).error;
+  });
 }

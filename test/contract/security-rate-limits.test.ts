@@ -55,6 +55,14 @@ test("security: every answer to a token with a rate says its limit and what is l
   await discard();
 });
 
+test("security: of requests that come at once exactly as many pass as the limit says", async () => {
+  const { send, discard } = await tokenWith({ rateLimit: { perHour: 10 } });
+  const answers = await Promise.all(Array.from({ length: 25 }, () => send("GET", "/v1/topics")));
+  expect(answers.filter(({ status }) => status === 200)).toHaveLength(10);
+  expect(answers.filter(({ status }) => status === 429)).toHaveLength(15);
+  await discard();
+});
+
 test("security: a consumer without requests left still acks, gives back and extends what it was handed", async () => {
   const queue = await broker.queue();
   await queue.publish({ data: 1 }, { data: 2 }, { data: 3 });

@@ -89,10 +89,8 @@ describe("many isolates", () => {
             spent.units += first.ask.units;
           if (deed === "evict") evict(isolate);
           if (deed === "refund" && spent.units >= units) {
-            const [before, after] = [
-              meters[isolate],
-              giveBack(meters[isolate] as Meter, units, clock(isolate)),
-            ];
+            const before = meters[isolate] as Meter;
+            const after = giveBack(before, units, before.endsAt, clock(isolate));
             if (after !== before) spent.units -= units;
             meters[isolate] = after;
           }
@@ -163,6 +161,18 @@ test("a block of a window that is over by now is not spent in the next one", () 
   expect(end(0, early.ask, block).outcome).toBe("again");
 });
 
+test("what is given back is spent again in its own window, and in no other", () => {
+  const { world, request, meters } = scene(minute(10));
+  request(0, 10);
+  const { endsAt } = meters[0] as Meter;
+  meters[0] = giveBack(meters[0] as Meter, 4, endsAt, world.now);
+  expect([request(0, 4), request(0, 1)]).toEqual(["spent", "refused"]);
+  world.now += 60_000;
+  request(0, 10);
+  meters[0] = giveBack(meters[0] as Meter, 4, endsAt, world.now);
+  expect(request(0, 1)).toBe("refused");
+});
+
 describe("while the limiter is away", () => {
   const lost = (policy: Policy, units = 1) => {
     const { world, begin, end, meters, request } = scene(policy);
@@ -182,6 +192,12 @@ describe("while the limiter is away", () => {
   test("a quota lets a hundredth of it through", () => {
     const { attempt } = lost({ name: "topic-quota", period: "perDay", limit: 150 });
     expect([attempt(), attempt(), attempt()]).toEqual(["spent", "spent", "away"]);
+  });
+
+  test("it lends no more than was left when the limiter last answered in this window", () => {
+    const { attempt, request } = lost(minute(5));
+    expect([request(), request(), request()]).toEqual(["spent", "spent", "spent"]);
+    expect([attempt(), attempt(), attempt()]).toEqual(["spent", "spent", "refused"]);
   });
 
   test("it is not asked again for a second, and what was let through is counted when it is back", () => {

@@ -79,8 +79,10 @@ test("a request that is refused for a limit is not read", async () => {
   const token = await tokenWith({ rateLimit: { perHour: 1 } });
   const call = isolate((name) => real.LIMITER.getByName(name));
   let reads = 0;
-  const body = () =>
-    new ReadableStream({ pull: () => void (reads += 1) }, { highWaterMark: 0 }) as unknown as BodyInit;
+  const pull = () => {
+    reads += 1;
+  };
+  const body = () => new ReadableStream({ pull }, { highWaterMark: 0 }) as unknown as BodyInit;
   await call("GET", "/v1/topics", token);
   const refused = await call("POST", `/v1/topics/${unique("t")}/messages/batch`, token, body());
   expect([refused.status, reads]).toEqual([429, 0]);
@@ -107,6 +109,20 @@ test("while the limiter is away a quota lets a hundredth of it through, and what
     200,
     [{ policy: "topic-quota", limit: 200, left: null, resetsAt: null }],
   ]);
+});
+
+test("a socket that a limited token opens is a socket, and its answer has the headers", async () => {
+  const queue = await api.queue();
+  const token = await tokenWith({ rateLimit: { perHour: 2 } });
+  const headers = { authorization: `Bearer ${token}`, upgrade: "websocket" };
+  const answer = await app.request(`${ORIGIN}${queue.path}/socket`, { headers }, env);
+  const { webSocket } = answer;
+  expect([answer.status, answer.headers.get("ratelimit-policy")]).toEqual([101, '"token-rate";q=2;w=3600']);
+  webSocket?.accept();
+  const said = new Promise((resolve) => webSocket?.addEventListener("message", ({ data }) => resolve(data)));
+  webSocket?.send("no JSON");
+  expect(await said).toContain('"type":"open"');
+  webSocket?.close();
 });
 
 test("an ask whose answer is lost is asked again, and counts once", async () => {
