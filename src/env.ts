@@ -1,5 +1,6 @@
 // The bindings, and settings(): every variable parsed, bounded and defaulted, once.
 
+import { VERIFICATION_CHOICES, type VerificationChoice } from "./endpoint-verification";
 import type { LimiterCalls } from "./limiter-calls";
 import type { SubscriptionCalls } from "./subscription-calls";
 import type { TopicCalls } from "./topic-calls";
@@ -29,6 +30,8 @@ export interface Env {
   LOG?: string;
   /** The hosts that lead to this broker, with commas between: no endpoint may be one of them. */
   OWN_HOSTS?: string;
+  /** How endpoints are verified unless their subscription says; only with `none` may that say `none`. */
+  ENDPOINT_VERIFICATION?: string;
 }
 
 export type Settings = Readonly<{
@@ -38,6 +41,8 @@ export type Settings = Readonly<{
   /** What seals, then what only opens. Empty while SECRETS_KEY is not set. */
   secretsKeys: readonly string[];
   ownHosts: readonly string[];
+  /** With `none`, a subscription chooses; else it may choose another way, but not none. */
+  verification: VerificationChoice;
 }>;
 
 const MIN_ROOT_TOKEN_LENGTH = 16;
@@ -64,8 +69,13 @@ export function settings(env: Env): Settings {
   if (!ownHosts.every((host) => OWN_HOST.test(host))) {
     faults.push("OWN_HOSTS is hosts like broker.example.com or *.example.com, with commas between");
   }
+  const isLocal = ENVIRONMENT === "local";
+  const said = env.ENDPOINT_VERIFICATION ?? (isLocal ? "none" : "challenge");
+  const verification = VERIFICATION_CHOICES.find((choice) => choice === said) ?? "challenge";
+  if (verification !== said) faults.push("ENDPOINT_VERIFICATION is 'challenge', 'handshake' or 'none'");
   if (faults.length > 0) throw new Error(`settings: ${faults.join("; ")}`);
-  return { local: ENVIRONMENT === "local", log: LOG === "on", rootToken: ROOT_TOKEN, secretsKeys, ownHosts };
+  const secrets = { rootToken: ROOT_TOKEN, secretsKeys };
+  return { local: isLocal, log: LOG === "on", ...secrets, ownHosts, verification };
 }
 
 /** Old keys alone are none: what cannot be sealed is refused, and says what to set. */

@@ -309,6 +309,22 @@ export const limits = {
   endpointHeaders: 20,
   batchWaitMs: 10 * second,
 
+  /** The first try of an endpoint comes after the answer that shows its signing secret, and after its row is active. */
+  verifyAfterMs: 1 * second,
+  /** A try takes no longer, whatever the endpoint's own timeout: whoever asks for one waits for it. */
+  verifyTimeoutMs: 30 * second,
+  /** A challenge's answer is some 60 bytes. */
+  verifyAnswerBytes: 4 * KiB,
+  /** An endpoint that grants nothing is asked again: as long again as it was tried, from the first to the second. */
+  minVerifyAgainMs: 10 * second,
+  maxVerifyAgainMs: 1 * hour,
+  /** Then it is given up, and stays unverified until somebody has it asked again: some 35 requests. */
+  verifyForMs: 1 * day,
+  /** A try that has not come back has died: a token, two requests and the writing down take less. */
+  verifyFlightMs: 2 * minute,
+  /** How long the URL is good by which an endpoint may grant a handshake later: time for a person to find it in a log. */
+  callbackMs: 7 * day,
+
   // ── what a topic asks of its messages ──────────────────────────────────────────────────────────────
   /** A JSON pointer into a body. */
   pointerLength: 512,

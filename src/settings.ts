@@ -2,10 +2,14 @@
 // validates them, and each object holds its own copy.
 
 import type { EndpointAuth, Signing } from "./endpoint-secrets";
+import type { Verification } from "./endpoint-verification";
 import type { Filter } from "./filter-form";
 import type { JsonSchema, ValueSource } from "./intake-form";
 import type { TopicLimits } from "./limit-policy";
 import { limits } from "./limits";
+import type { Rate } from "./pace";
+
+export type { Rate } from "./pace";
 
 export type TopicSettings = TopicLimits &
   Readonly<{
@@ -74,9 +78,9 @@ export type PushSettings = Signing &
     maxConcurrency?: number;
     /** Requests a second that a backlog drains at after the endpoint was away. Absent: by what it took before. */
     drainPerSecond?: number;
+    /** How it shows that it wants what it is sent, and whether it has. Absent: nobody asks. */
+    verification?: Verification;
   }>;
-
-export type Rate = Readonly<{ requests: number; perMs: number }>;
 
 export type StartAt =
   | Readonly<{ at: "earliest" }>

@@ -18,6 +18,7 @@ import type { Result } from "./errors";
 import type { SubscriptionSettings } from "./settings";
 import type { Audit, Trace, TraceCall } from "./timeline-calls";
 import type { LogRun } from "./topic-calls";
+import type { VerifyCall } from "./verify-calls";
 
 export type { AttemptNote, DeadLetterReason } from "./attempt";
 export type { DeadLetter, DeadLetterSelection } from "./dead-letter-calls";
@@ -232,6 +233,8 @@ export interface SubscriptionCalls {
   report(call: ReportCall): Promise<Result<ReportAnswer>>;
   /** The operator says that the endpoint is well: it is probed at once. */
   probe(): Promise<Result<null>>;
+  /** Has the endpoint asked at once whether it wants what it would be sent. For partition 0. */
+  verify(call: Pick<VerifyCall, "by">): Promise<Result<null>>;
   /**
    * Everything below `before` is past its retention: the unread is counted, what waits dies with its message, leases
    * are let end.

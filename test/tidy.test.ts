@@ -58,6 +58,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it seals and opens what settings hold, which WebCrypto does asynchronously",
   },
+  "src/callback-token.ts": { may: ["async"], why: "it seals and opens, which WebCrypto does asynchronously" },
   "src/http/app.ts": { may: ["platform"], why: "it is the route table, handed to Hono" },
   "src/http/auth.ts": {
     may: ["async", "crypto"],
@@ -131,7 +132,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
   },
   "src/waiters.ts": { may: ["async", "timer"], why: "it is the waiting of long polls" },
   "src/push/dispatcher.ts": {
-    may: ["async", "console", "fetch", "platform", "timer"],
+    may: ["async", "console", "crypto", "fetch", "platform", "timer"],
     why: "the dispatcher is an entrypoint of its own, as an object is",
   },
   "src/push/dispatch.ts": { may: ["async"], why: "it is the course of one dispatch, handed what it needs" },
@@ -141,6 +142,11 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
   "src/push/credentials.ts": {
     may: ["async"],
     why: "it opens secrets, which is asynchronous, and awaits requests; fetch is handed in",
+  },
+  "src/push/verifying.ts": { may: ["async"], why: "it is the request to be verified by; fetch is handed in" },
+  "src/subscription/verify-desk.ts": {
+    may: ["async", "console"],
+    why: "it awaits the dispatcher, and is the only one to see it fail",
   },
   "src/push/signature.ts": { may: ["async", "crypto"], why: "WebCrypto signs, and only asynchronously" },
   "src/catalog/catalog-schema.ts": { may: ["platform"], why: "a table is declared in drizzle's own words" },

@@ -36,13 +36,16 @@ export function resourceOf(entry: Entry, topicKind: TopicKind = "topic"): string
   return `topics/${entry.topic}/subscriptions/${entry.name}`;
 }
 
-/** New settings of an entry: a change, or nothing but a pause or its end. */
+/** New settings of an entry: a change, or nothing but a pause, its end, or what a verification came to. */
 export function noteOfSettings(subject: AuditSubject, before: object, after: object): AuditNote {
   const details = changedFields(before, after);
   const fields = Object.keys(details);
   const isPause = fields.includes("paused") && fields.every((field) => /^paused(Reason)?$/.test(field));
+  // What a try came to, and not that one is asked for.
+  const isVerifying =
+    fields.includes("push.verification.tries") && !fields.includes("push.verification.since");
   const verb = "paused" in after && after.paused === true ? "pause" : "resume";
-  return { ...subject, action: isPause ? verb : "change", details };
+  return { ...subject, action: isPause ? verb : isVerifying ? "verify" : "change", details };
 }
 
 /** Fields, by their path, whose texts are shown. All others are `(set)`, and when they change `(another)`. */
@@ -50,6 +53,7 @@ const SHOWN_TEXTS: ReadonlySet<string> = new Set([
   ...["name", "kind", "type", "onExhausted", "guarantee", "pausedReason", "keepHeaders", "idHeader"],
   ...["idFrom.header", "idFrom.pointer", "orderingKeyFrom.header", "orderingKeyFrom.pointer"],
   ...["subjectFrom.header", "subjectFrom.pointer"],
+  ...["push.verification.by", "push.verification.base", "push.verification.reason"],
   ...["topic", "cron", "timeZone", "scopes", "at", "push.url", "toTopic", "to", "to.snapshot"],
 ]);
 const SET = "(set)";

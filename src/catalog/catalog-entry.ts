@@ -2,6 +2,7 @@
 // create again, and the name has another generation, with other objects.
 
 import { keepKeys, type SigningKey, takeOffered } from "../endpoint-secrets";
+import { keepVerification } from "../endpoint-verification";
 import type { TokenLimits } from "../limit-policy";
 import type { StartAt, SubscriptionSettings, TopicSettings } from "../settings";
 
@@ -71,7 +72,7 @@ export function sameSettings(one: unknown, other: unknown): boolean {
 
 /**
  * The settings that a repeated PUT asks for. A pause belongs to its own verbs, so it survives; secrets are
- * never returned, so a PUT that names none keeps them.
+ * never returned, so a PUT that names none keeps them; and an endpoint that is verified stays so while its URL does.
  */
 export function mergeSettings(
   held: SubscriptionSettings,
@@ -79,7 +80,8 @@ export function mergeSettings(
 ): SubscriptionSettings {
   const { pausedReason: _, ...rest } = wanted;
   const merged = { ...rest, ...pauseOf(held) };
-  return wanted.push && held.push ? { ...merged, push: keepKeys(held.push, wanted.push) } : merged;
+  if (!wanted.push || !held.push) return merged;
+  return { ...merged, push: keepVerification(held.push, keepKeys(held.push, wanted.push)) };
 }
 
 /** Push settings that lack a signing key take one that is offered. */

@@ -171,14 +171,14 @@ export function setPaused(
   return edit(catalog, topicName, name, (settings) => ok(withPause(settings, paused, reason)));
 }
 
-/** Changes the secrets of a push subscription, sealed for its generation. Refused as `change` refuses. */
-export function changeSecrets(
+/** Changes the endpoint of a push subscription: its secrets, or whether it is verified. Refused as `change` refuses. */
+export function changePush(
   catalog: Catalog,
   { topic, name }: Pick<SubscriptionEntry, "topic" | "name">,
   change: (push: PushSettings, generation: string) => Promise<Result<PushSettings>>,
 ): Promise<Result<SubscriptionEntry>> {
   return edit(catalog, topic, name, async (settings, generation) => {
-    if (!settings.push) return refuse("conflict", "A pull subscription has no endpoint, and so no secrets.");
+    if (!settings.push) return refuse("conflict", "A pull subscription has no endpoint.");
     const changed = await change(settings.push, generation);
     return changed.ok ? ok({ ...settings, push: changed.value }) : changed;
   });

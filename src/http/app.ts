@@ -34,6 +34,7 @@ import { readerRoutes, subscriptionRoutes } from "./subscription-routes";
 import { timelineRoutes } from "./timeline-routes";
 import { tokenRoutes } from "./token-routes";
 import { queueRoutes, topicRoutes } from "./topic-routes";
+import { callbackRoutes, verifyRoutes } from "./verify-routes";
 
 /** Every route, in the order of the page. What a topic and its subscription have, a queue has: the same functions. */
 export const routes: readonly Route[] = [
@@ -50,6 +51,8 @@ export const routes: readonly Route[] = [
   ...[subscriptionPlace, queuePlace].flatMap(filterRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(secretRoutes),
   signingKeysRoute,
+  ...[subscriptionPlace, queuePlace].flatMap(verifyRoutes),
+  ...callbackRoutes,
   ...[subscriptionPlace, queuePlace].flatMap(attemptRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(auditRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(seekRoutes),

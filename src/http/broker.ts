@@ -2,11 +2,13 @@
 
 import { CatalogStore } from "../catalog/catalog-store";
 import type { Catalog } from "../catalog/entry-lifecycle";
-import { hostOfUrl, type UrlRules } from "../endpoint-url";
+import { hostOfUrl } from "../endpoint-url";
+import type { VerificationChoice } from "../endpoint-verification";
 import { type Env, settings } from "../env";
 import { ok, type Result, refuse } from "../errors";
 import { LedgerStore } from "../ledger/ledger-store";
 import type { Runtime } from "../runtime";
+import type { EndpointRules } from "./endpoint-schemas";
 
 export type Broker = Readonly<{
   env: Env;
@@ -20,6 +22,8 @@ export type Broker = Readonly<{
   log: boolean;
   /** Hosts that are known to lead to this broker. */
   ownHosts: readonly string[];
+  /** How endpoints are verified that do not say; only with `none` may one say `none`. */
+  verification: VerificationChoice;
 }>;
 
 const brokers = new WeakMap<Env, Result<Broker>>();
@@ -33,21 +37,21 @@ export function brokerOf(env: Env, runtime: Runtime): Result<Broker> {
   return broker;
 }
 
-/** What the URLs of a request are held to: the host that it came to is the broker's own, whatever is configured. */
-export function urlRules({ local, ownHosts }: Broker, request: Request): UrlRules {
-  return { local, ownHosts: [...ownHosts, hostOfUrl(request.url)] };
+/** What the endpoints of a request are held to: the host that it came to is the broker's own, whatever is configured. */
+export function urlRules({ local, ownHosts, verification }: Broker, request: Request): EndpointRules {
+  return { local, ownHosts: [...ownHosts, hostOfUrl(request.url)], verification };
 }
 
 function openBroker(env: Env, runtime: Runtime): Result<Broker> {
   try {
-    const { rootToken, secretsKeys, local, log, ownHosts } = settings(env);
+    const { rootToken, ...configured } = settings(env);
     if (rootToken === undefined) {
       return refuse("not-configured", "Set the secret ROOT_TOKEN: `npx wrangler secret put ROOT_TOKEN`.");
     }
     const store = new CatalogStore(env.CATALOG, runtime);
     const ledger = new LedgerStore(env.LEDGER, runtime);
     const catalog = { env, store, runtime };
-    return ok({ env, runtime, catalog, ledger, rootToken, secretsKeys, local, log, ownHosts });
+    return ok({ env, runtime, catalog, ledger, rootToken, ...configured });
   } catch (fault) {
     return refuse("not-configured", fault instanceof Error ? fault.message : String(fault));
   }

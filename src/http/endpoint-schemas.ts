@@ -4,6 +4,7 @@
 import { z } from "zod";
 import type { EndpointAuth } from "../endpoint-secrets";
 import { checkEndpointUrl, type UrlRules } from "../endpoint-url";
+import { VERIFICATION_CHOICES, type VerificationChoice } from "../endpoint-verification";
 import type { FieldFault } from "../errors";
 import { limits } from "../limits";
 import { PUSH_FORMATS, type PushSettings } from "../settings";
@@ -111,14 +112,25 @@ export const endpoint = z.strictObject({
   format: z.enum(PUSH_FORMATS).default("raw").meta({
     description: "How a message stands in its request: as it was published, or as a CloudEvent.",
   }),
+  verification: z.enum(VERIFICATION_CHOICES).optional().meta({
+    description:
+      "How the endpoint shows that it wants what it is sent, before it is sent anything; as the broker is configured unless given.",
+  }),
 });
 
 export type EndpointFields = z.output<typeof endpoint>;
 
+/** What this broker holds endpoints to. */
+export type EndpointRules = UrlRules &
+  Readonly<{
+    /** Where it is not `none`, an endpoint cannot be left unverified. */
+    verification?: VerificationChoice;
+  }>;
+
 /** What contradicts itself in an endpoint, or is not allowed here. */
 export function endpointFaults(
-  { url, headers, signatures, signingSecret, auth }: EndpointFields,
-  rules: UrlRules,
+  { url, headers, signatures, signingSecret, auth, verification }: EndpointFields,
+  rules: EndpointRules,
 ): readonly FieldFault[] {
   const faults = [...urlFaults("endpoint.url", url, rules)];
   const names = Object.keys(headers).map((header) => header.toLowerCase());
@@ -132,6 +144,10 @@ export function endpointFaults(
   }
   if (auth && names.includes("authorization")) {
     faults.push({ field: "endpoint.auth", detail: "endpoint.headers sets authorization as well" });
+  }
+  if (verification === "none" && (rules.verification ?? "none") !== "none") {
+    const detail = "this broker has every endpoint verified: by handshake or challenge";
+    faults.push({ field: "endpoint.verification", detail });
   }
   if (auth?.type === "oauth2") faults.push(...urlFaults("endpoint.auth.tokenUrl", auth.tokenUrl, rules));
   return faults;

@@ -7,6 +7,7 @@ import { type EndpointAuth, keysOf, schemesOf } from "../endpoint-secrets";
 import { PUSH_FORMATS, type PushSettings } from "../settings";
 import { paceFields, showPace } from "./endpoint-pace";
 import { oauth2Shown } from "./endpoint-schemas";
+import { showVerification, verificationView } from "./endpoint-verifying";
 import { instant } from "./schemas";
 
 export const endpointView = z.object({
@@ -34,6 +35,7 @@ export const endpointView = z.object({
       z.object({ ...oauth2Shown, clientAuthentication: z.enum(["header", "body"]) }),
     ])
     .optional(),
+  verification: verificationView.optional(),
 });
 
 /** An endpoint as it is shown: names, never values; and `secret`, when this very answer made it. */
@@ -56,6 +58,7 @@ export function showEndpoint(
     ...(signatures.includes("v1a") && { keysUrl: `/v1/signing-keys/${generation}` }),
     ...(secret !== undefined && { signingSecret: secret }),
     ...(push.auth && { auth: showAuth(push.auth) }),
+    ...(push.verification && { verification: showVerification(push.verification) }),
   };
 }
 

@@ -76,7 +76,7 @@ export function renderMetrics({ counts, topics, subscriptions, truncated, unreac
   return `${lines.join("\n")}\n`;
 }
 
-/** Partitions whose endpoint is left alone, or is being probed, and those whose endpoint recovers. */
+/** Partitions whose endpoint is left alone, or is being probed, those whose endpoint recovers, or is not verified. */
 function endpointLines(subscriptions: readonly SubscriptionSample[]): string[] {
   const pushed = subscriptions.filter(({ stats }) => stats.some(({ endpoint }) => endpoint));
   const count = (states: readonly string[]) =>
@@ -93,6 +93,12 @@ function endpointLines(subscriptions: readonly SubscriptionSample[]): string[] {
       count(["open", "probing"]),
     ),
     ...render(`${name}_ramping`, "gauge", "Partitions whose endpoint recovers.", count(["ramping"])),
+    ...render(
+      `${name}_unverified`,
+      "gauge",
+      "Partitions whose endpoint has to be verified first.",
+      count(["unverified"]),
+    ),
   ];
 }
 

@@ -1,7 +1,7 @@
 // Exchanging the secrets of a push endpoint, and the public keys that its receivers verify with.
 
 import { z } from "zod";
-import { changeSecrets } from "../catalog/lifecycle";
+import { changePush } from "../catalog/lifecycle";
 import { expireOld, newestOf, rotate, schemesOf, signingAt } from "../endpoint-secrets";
 import { ok, refuse } from "../errors";
 import { limits } from "../limits";
@@ -46,19 +46,15 @@ export function secretRoutes({ base, tag, params, find }: SubscriptionPlace): re
         if (!found.ok) return found;
         const { keyring, offeredKeys } = secrets.value;
         const when = { now: broker.runtime.now(), overlapMs: body.overlapMs };
-        const entry = await changeSecrets(
-          broker.catalog,
-          found.value.subscription,
-          async (push, generation) => {
-            const held = await sealPush(push, keyring, generation);
-            const fresh = await sealKeys(offeredKeys, keyring, generation);
-            if (body.signingSecret === undefined) return rotate(held, fresh, when);
-            if (!schemesOf(held).includes("v1")) return notOfV1();
-            // A request that comes again with the secret that signs already changes nothing.
-            const same = JSON.stringify(newestOf(held, "v1")?.secret) === JSON.stringify(fresh[0]?.secret);
-            return same ? ok(held) : rotate(held, fresh, when);
-          },
-        );
+        const entry = await changePush(broker.catalog, found.value.subscription, async (push, generation) => {
+          const held = await sealPush(push, keyring, generation);
+          const fresh = await sealKeys(offeredKeys, keyring, generation);
+          if (body.signingSecret === undefined) return rotate(held, fresh, when);
+          if (!schemesOf(held).includes("v1")) return notOfV1();
+          // A request that comes again with the secret that signs already changes nothing.
+          const same = JSON.stringify(newestOf(held, "v1")?.secret) === JSON.stringify(fresh[0]?.secret);
+          return same ? ok(held) : rotate(held, fresh, when);
+        });
         if (!entry.ok) return entry;
         const secret = await secrets.value.shown(entry.value);
         return reply(200, showSubscription(entry.value, secret), NO_STORE);
@@ -74,10 +70,8 @@ export function secretRoutes({ base, tag, params, find }: SubscriptionPlace): re
         if (!secrets.ok) return secrets;
         const found = await find(broker, path);
         if (!found.ok) return found;
-        const entry = await changeSecrets(
-          broker.catalog,
-          found.value.subscription,
-          async (push, generation) => ok(expireOld(await sealPush(push, secrets.value.keyring, generation))),
+        const entry = await changePush(broker.catalog, found.value.subscription, async (push, generation) =>
+          ok(expireOld(await sealPush(push, secrets.value.keyring, generation))),
         );
         return entry.ok ? reply(200, showSubscription(entry.value)) : entry;
       },

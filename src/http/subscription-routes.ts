@@ -7,6 +7,7 @@ import { ok } from "../errors";
 import type { SubscriptionStats } from "../subscription-calls";
 import { TERMS } from "../timeline-calls";
 import { urlRules } from "./broker";
+import { withVerification } from "./endpoint-verifying";
 import { healthView } from "./health-view";
 import { checkOffsets, everyPartition, subscriptionAt } from "./partition-routes";
 import {
@@ -66,7 +67,8 @@ export const subscriptionRoutes: readonly Route[] = [
       const secrets = await secretsOf(broker, body);
       if (!secrets.ok) return secrets;
       const put = await putSubscription(broker.catalog, {
-        ...{ topic: topic.value, name, startAt, settings: subscriptionSettings(body) },
+        ...{ topic: topic.value, name, startAt },
+        settings: withVerification(broker, request, body, subscriptionSettings(body)),
         ...secrets.value,
       });
       if (!put.ok) return put;
@@ -191,7 +193,7 @@ export function sum(partitions: readonly SubscriptionStats[]) {
   };
 }
 
-const UNWELL = ["closed", "ramping", "probing", "open"] as const;
+const UNWELL = ["closed", "ramping", "probing", "open", "unverified"] as const;
 
 function worstEndpoint(partitions: readonly SubscriptionStats[]) {
   const views = partitions.flatMap(({ endpoint }) => endpoint ?? []);

@@ -1,11 +1,10 @@
 // Subscriptions and queues as the API takes them: their fields, the rules between these, and the settings that they make.
 
 import { z } from "zod";
-import type { UrlRules } from "../endpoint-url";
 import { type FieldFault, ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { defaultSubscriptionSettings, type StartAt, type SubscriptionSettings } from "../settings";
-import { endpoint, endpointFaults, endpointSettings } from "./endpoint-schemas";
+import { type EndpointRules, endpoint, endpointFaults, endpointSettings } from "./endpoint-schemas";
 import { filterForm } from "./filter-schemas";
 import { refuseFaults } from "./parse";
 import { instant, whole } from "./schemas";
@@ -63,7 +62,7 @@ export const queueBody = z
 type SubscriptionFields = z.output<z.ZodObject<typeof subscriptionFields>>;
 
 /** The rules between fields, and those that a deployed broker and a local one differ in. All speak together. */
-export function checkSubscription(body: SubscriptionFields, rules: UrlRules): Result<null> {
+export function checkSubscription(body: SubscriptionFields, rules: EndpointRules): Result<null> {
   const isPush = body.type === "push";
   const { minDelayMs, maxDelayMs } = retryOf(body);
   const faults: FieldFault[] = [];

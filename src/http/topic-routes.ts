@@ -2,6 +2,7 @@
 
 import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
 import { type Broker, urlRules } from "./broker";
+import { withVerification } from "./endpoint-verifying";
 import { topicLimitsLeft } from "./limits-left-store";
 import { refuseFaults } from "./parse";
 import { everyPartition, topicAt } from "./partition-routes";
@@ -124,7 +125,8 @@ export const queueRoutes: readonly Route[] = [
       if (!secrets.ok) return secrets;
       const put = await putQueue(broker.catalog, {
         ...{ name, partitions: body.partitions, settings: topicSettings(body) },
-        ...{ subscription: subscriptionSettings(body), ...secrets.value },
+        subscription: withVerification(broker, request, body, subscriptionSettings(body)),
+        ...secrets.value,
       });
       if (!put.ok) return put;
       const { entry, created } = put.value;

@@ -71,10 +71,19 @@ function heldUp({ paused, pausedReason, endpoint, stalled, inFlightFull }: Trace
 }
 
 /** An endpoint that is not well keeps what would be sent to it waiting. */
-function waitingFor({ state, until, reason = "it failed", perSecond = 0 }: EndpointView): string {
+function waitingFor(endpoint: EndpointView): string {
+  const { state, until, reason = "it failed", perSecond = 0 } = endpoint;
+  if (state === "unverified") return unverified(endpoint);
   if (state === "open") return `Waits for the endpoint until ${time(until ?? 0)}: ${reason}.`;
   if (state === "probing") return `Waits for the endpoint, which is sent one message to probe it: ${reason}.`;
   return `Waits for the endpoint, which recovers and is sent at most ${perSecond} requests a second.`;
+}
+
+function unverified({ until, reason }: EndpointView): string {
+  const why = reason === undefined ? "" : `: ${reason}`;
+  const next =
+    until === undefined ? "Nobody asks it any more: POST …/verify does" : `It is asked at ${time(until)}`;
+  return `Waits for the endpoint to be verified${why}. ${next}.`;
 }
 
 function join(...sentences: readonly string[]): string {

@@ -29,7 +29,7 @@ export type Unsent = Readonly<{ unsent: true; reason: string }>;
 export async function openCredentials(
   wire: TokenWire,
   secretsKeys: readonly string[],
-  { generation, settings: { push } }: DispatchCall,
+  { generation, settings: { push } }: Pick<DispatchCall, "generation" | "settings">,
 ): Promise<Credentials | Unusable> {
   if (push === undefined) return { unusable: "settings", reason: "the subscription has no endpoint" };
   const secrets = opener(() => keyringOf(secretsKeys), generation);

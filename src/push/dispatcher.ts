@@ -3,28 +3,31 @@
 // in dispatch.ts.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { callbackText } from "../callback-token";
 import { CatalogStore } from "../catalog/catalog-store";
 import { setPaused } from "../catalog/lifecycle";
 import type { DispatchCall, DispatchCalls } from "../dispatch-calls";
 import { type Env, settings } from "../env";
+import type { Result } from "../errors";
 import { LedgerStore } from "../ledger/ledger-store";
+import { limits } from "../limits";
+import { toBase64 } from "../message-json";
 import { objectName } from "../object-name";
 import { systemRuntime } from "../runtime";
+import type { VerifyCall, VerifyCalls } from "../verify-calls";
 import { dispatch } from "./dispatch";
+import { verifyEndpoint } from "./verification-store";
+import { askEndpoint, type Verifying } from "./verifying";
 
-export class Dispatcher extends WorkerEntrypoint<Env> implements DispatchCalls {
+export class Dispatcher extends WorkerEntrypoint<Env> implements DispatchCalls, VerifyCalls {
   /** Carries a leased batch to its endpoint and reports how it fared. Never throws for an endpoint's fault. */
   async deliver(call: DispatchCall): Promise<void> {
     const { env } = this;
     const { local, log, secretsKeys, ownHosts } = settings(env);
     const subscription = env.SUBSCRIPTION.getByName(objectName(call.generation, call.partition));
     await dispatch(call, {
-      runtime: systemRuntime,
-      ...{ local, secretsKeys, ownHosts },
+      ...{ ...world, local, secretsKeys, ownHosts },
       ledger: new LedgerStore(env.LEDGER, systemRuntime),
-      fetch: (url, init) => fetch(url, init),
-      timeout: (ms) => AbortSignal.timeout(ms),
-      sleep: (ms) => new Promise((wake) => setTimeout(wake, ms)),
       report: (report) => subscription.report(report),
       topicRetentionMs: () => topicRetentionMs(env, call.topic),
       endpointGone: () => this.ctx.waitUntil(pauseGone(env, call)),
@@ -33,7 +36,35 @@ export class Dispatcher extends WorkerEntrypoint<Env> implements DispatchCalls {
       },
     });
   }
+
+  /** Asks an endpoint that is not verified, once, and has the catalog write down what it said. */
+  async verify(call: VerifyCall): Promise<Result<null>> {
+    const { env } = this;
+    const { local, secretsKeys, ownHosts } = settings(env);
+    const store = new CatalogStore(env.CATALOG, systemRuntime);
+    const verifying: Verifying = {
+      ...{ ...world, local, secretsKeys, ownHosts },
+      newChallenge: () => toBase64(crypto.getRandomValues(new Uint8Array(CHALLENGE_BYTES))),
+      callbackFor: async ({ generation, verification: { base, since } }) => {
+        if (secretsKeys.length === 0) return undefined;
+        const until = systemRuntime.now() + limits.callbackMs;
+        return `${base}/v1/verifications/${await callbackText({ generation, since, until }, secretsKeys)}`;
+      },
+    };
+    const catalog = { env, store, runtime: systemRuntime };
+    return verifyEndpoint(catalog, call, (asked) => askEndpoint(asked, verifying));
+  }
 }
+
+const CHALLENGE_BYTES = 32;
+
+/** The platform, as whoever makes requests is handed it. */
+const world = {
+  runtime: systemRuntime,
+  fetch: (url: string, init: RequestInit) => fetch(url, init),
+  timeout: (ms: number) => AbortSignal.timeout(ms),
+  sleep: (ms: number) => new Promise<void>((wake) => setTimeout(wake, ms)),
+};
 
 /** Through the isolate's cache of the catalog; undefined while the topic cannot be read, or is gone. */
 async function topicRetentionMs(env: Env, name: string): Promise<number | undefined> {

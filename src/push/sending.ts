@@ -3,6 +3,7 @@
 
 import { noteRequest } from "../endpoint-signs";
 import { checkEndpointUrl } from "../endpoint-url";
+import { isUnverified } from "../endpoint-verification";
 import { limits } from "../limits";
 import { paced, paceWaitMs } from "../pace";
 import { claimRetentionMs } from "./claim-retention";
@@ -13,6 +14,7 @@ import { advance, giveBack, type Run } from "./dispatch-run";
 import type { Endpoint } from "./webhook";
 
 const EXPIRED = "the message has expired";
+const UNVERIFIED = "the endpoint is not verified";
 
 /** Sends what the lease holds, as far as it may be sent: until nothing is left, or the run is stopped. */
 export async function sendAll(run: Run): Promise<void> {
@@ -61,6 +63,11 @@ type OpenEndpoint = Endpoint & Pick<Credentials, "tokens">;
  */
 async function openEndpoint(run: Run): Promise<OpenEndpoint | undefined> {
   const { call, deps } = run;
+  if (isUnverified(run.push)) {
+    run.stopped ??= UNVERIFIED;
+    giveBack(run, run.plan.pending, 0, UNVERIFIED);
+    return undefined;
+  }
   const refusal = checkEndpointUrl(run.push.url, deps);
   if (refusal) return failAll(run, refusal.detail);
   const opened = await openCredentials(deps, deps.secretsKeys, call);

@@ -7,6 +7,7 @@ import type { PushSettings } from "../settings";
 import { childTraceparent } from "../trace-context";
 import type { Failures, Item, WebhookAnswer } from "./dispatch-plan";
 import { CLAIM_LEASE_MS, type Claims, handOverMs } from "./hand-over";
+import { hostOf, REQUEST_ORIGIN } from "./handshake";
 import { retryAfterMs } from "./retry-after";
 import { batchId, sign } from "./signature";
 import { BATCH_CONTENT_TYPE, batchBody, batchComposition, batchFailures } from "./webhook-batch";
@@ -85,6 +86,8 @@ export async function webhookRequest(
     ...withEndpointHeaders(headers, push.headers),
     ...fixed,
     ...claimHeaders(claims, push.batchMaxMessages > 1),
+    // Who was granted a handshake names itself in every request (CloudEvents' HTTP webhooks, 2.1).
+    ...(push.verification?.by === "handshake" && { [REQUEST_ORIGIN]: hostOf(push.verification.base) }),
     "webhook-id": id,
     "webhook-timestamp": String(timestamp),
     ...(signature !== "" && { "webhook-signature": signature }),
@@ -191,7 +194,7 @@ function describeAnswer(response: Response, { text }: Body): string {
 }
 
 /** A fault in a person's words. The platform's own may quote the URL, and with it a secret in its query. */
-function describeFault(error: unknown, { timeoutMs }: PushSettings): string {
+export function describeFault(error: unknown, { timeoutMs }: Pick<PushSettings, "timeoutMs">): string {
   const { name, message } = error instanceof Error ? error : new Error(String(error));
   if (name === "TimeoutError" || name === "AbortError") return `no answer within ${timeoutMs} ms`;
   if (message === "" || message.includes("://")) return "the request could not be made";

@@ -3,7 +3,7 @@
 
 import type { Sending } from "../dispatch-calls";
 import { limits } from "../limits";
-import type { PushSettings } from "../settings";
+import type { Rate } from "../pace";
 import { type Health, stopAfter } from "./endpoint-health";
 
 /** What one dispatch may carry. `alone`: none other may be under way. */
@@ -14,7 +14,7 @@ export type Allowance = Readonly<
 
 export type Asked = Readonly<{
   health: Health;
-  push: Pick<PushSettings, "rate" | "maxConcurrency">;
+  push: Readonly<{ rate?: Rate | undefined; maxConcurrency?: number }>;
   /** The partitions that the rate and the concurrency are shared by. */
   partitions: number;
   /** When the pace allows the next request. */
@@ -45,7 +45,7 @@ export function allowance({ health, push, partitions, nextSendAt, now }: Asked):
 }
 
 /** A rate in requests a second; without end when none is set. */
-export function ratePerSecond(rate: PushSettings["rate"]): number {
+export function ratePerSecond(rate: Rate | undefined): number {
   return rate === undefined ? Number.POSITIVE_INFINITY : (rate.requests * 1000) / rate.perMs;
 }
 

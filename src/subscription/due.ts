@@ -7,6 +7,7 @@ import type { LogReader } from "./log-reader";
 import type { ParentDesk } from "./parent-desk";
 import type { PushPump } from "./push-pump";
 import type { SocketPump } from "./socket-pump";
+import type { VerifyDesk } from "./verify-desk";
 
 /** What may be due. */
 export type Timed = Readonly<{
@@ -16,11 +17,12 @@ export type Timed = Readonly<{
   parents: Pick<ParentDesk, "isAwaiting">;
   pump: Pick<PushPump, "isActive" | "hasRoom" | "heldUntil" | "gathersUntil">;
   live: Pick<SocketPump, "isActive">;
+  verifier: Pick<VerifyDesk, "dueAt">;
 }>;
 
 /** The first instant, in epoch milliseconds, at which something is due; undefined when nothing ever is. */
 export function dueAt(
-  { backlog, desk, pump, live, reader, parents }: Timed,
+  { backlog, desk, pump, live, verifier, reader, parents }: Timed,
   now: number,
 ): number | undefined {
   const dues = [...backlog.leases].map(({ deadlineAt }) => deadlineAt);
@@ -38,6 +40,7 @@ export function dueAt(
   if (isSending && desk.hasMore) dues.push(now);
   if (pump.isActive) dues.push(pump.gathersUntil() ?? Number.POSITIVE_INFINITY);
   if ((pump.isActive || isListening) && parents.isAwaiting) dues.push(now + backlog.gate.waitMs(now));
+  dues.push(verifier.dueAt() ?? Number.POSITIVE_INFINITY);
   if (backlog.dying.size > 0) dues.push(now + limits.lookAgainMs);
   const due = dues.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
   return due === Number.POSITIVE_INFINITY ? undefined : due;

@@ -2,7 +2,8 @@
 // otherwise: a seek does not make an endpoint well. Saved with the change that moves it from state to state.
 
 import { type EndpointSigns, isAway, NO_SIGNS, signsSince } from "../endpoint-signs";
-import type { EndpointView } from "../endpoint-view";
+import { effectiveRate, type Verification } from "../endpoint-verification";
+import { type EndpointView, unverifiedView } from "../endpoint-view";
 import { limits } from "../limits";
 import type { ReportCall } from "../subscription-calls";
 import { type Allowance, allowance } from "./allowance";
@@ -36,7 +37,9 @@ export class EndpointDesk {
   /** What may be sent at `now`. */
   allowance({ settings, partitions = 1 }: SubscriptionRow, now: number): Allowance {
     const { health, nextSendAt } = this;
-    return allowance({ health, push: settings.push ?? {}, partitions, nextSendAt, now });
+    const { push } = settings;
+    const rate = push && effectiveRate(push);
+    return allowance({ health, push: { ...push, rate }, partitions, nextSendAt, now });
   }
 
   /** Every other probe is of a message that was never tried: those that wait may be what it fails on. */
@@ -82,8 +85,9 @@ export class EndpointDesk {
     this.become(forgiven(this.health, now));
   }
 
-  view(now: number): EndpointView {
+  view(now: number, { verification }: Readonly<{ verification?: Verification }> = {}): EndpointView {
     const { health } = this;
+    if (verification && verification.verifiedAt === undefined) return unverifiedView(verification);
     if (health.state === "closed") return { state: "closed" };
     const { since, reason } = health;
     if (health.state === "ramping") return { state: "ramping", since, reason, perSecond: health.perSecond };

@@ -7,6 +7,7 @@ import { limits } from "../limits";
 import { objectName } from "../object-name";
 import type { Runtime } from "../runtime";
 import type { TopicCalls } from "../topic-calls";
+import type { VerifyCalls } from "../verify-calls";
 import type { Waiters } from "../waiters";
 import { Backlog } from "./backlog";
 import { DeadLetterDesk } from "./dead-letter-desk";
@@ -25,6 +26,7 @@ import { SettleDesk } from "./settle-desk";
 import { type Socket, SocketPump } from "./socket-pump";
 import type { SubscriptionRow, SubscriptionStore } from "./subscription-store";
 import { TimelineDesk } from "./timeline-desk";
+import { VerifyDesk } from "./verify-desk";
 
 export type Loaded = {
   row: SubscriptionRow;
@@ -42,18 +44,20 @@ export type Loaded = {
   readonly settles: SettleDesk;
   readonly pump: PushPump;
   readonly live: SocketPump;
+  readonly verifier: VerifyDesk;
 };
 
 /** What it is put together from, and how it is changed. */
 export type Surroundings = Readonly<{
   env: Pick<Env, "TOPIC" | "SUBSCRIPTION">;
-  dispatcher: DispatchCalls;
+  dispatcher: DispatchCalls & VerifyCalls;
   store: SubscriptionStore;
   waiters: Waiters;
   sockets: () => readonly Socket[];
   /** Dispatches under way: they outlive what is in memory. */
   underway: { count: number };
-  /** How the endpoint fares: that outlives it too. */
+  /** Until when the endpoint is not asked, and how it fares: that outlives it too. */
+  asking: { until: number };
   endpoint: EndpointDesk;
   runtime: () => Runtime;
   waitUntil: (work: Promise<void>) => void;
@@ -64,6 +68,8 @@ export type Surroundings = Readonly<{
   beginAnew: (state: Loaded, write: () => void) => void;
   /** Something has ended: whatever is in memory by now goes on. */
   goOn: () => void;
+  /** The alarm may have to be armed for something else. */
+  arm: (state: Loaded) => void;
 }>;
 
 /** Reads from the store what is in hand, and puts everything together around it. */
@@ -98,7 +104,7 @@ function parentOf({ generation, parent }: SubscriptionRow, env: Surroundings["en
 type Place = Readonly<{ topic: TopicCalls; partition: number; state: () => Loaded }>;
 
 function furnish(shared: DeskParts, { topic, partition, state }: Place, around: Surroundings) {
-  const { store, waiters, dispatcher, underway, endpoint, waitUntil } = around;
+  const { store, waiters, dispatcher, underway, asking, endpoint, waitUntil } = around;
   const { backlog, parents, runtime, isLive } = shared;
   const desk = new LeaseDesk(shared);
   const parts = { ...shared, partition, desk, store, endpoint, row: () => state().row };
@@ -116,6 +122,7 @@ function furnish(shared: DeskParts, { topic, partition, state }: Place, around: 
     pulls: new PullDesk({ ...parts, polls: new LongPoll({ waiters, runtime, isLive, lookAgainMs }) }),
     settles,
     live: new SocketPump({ ...parts, settles, sockets: around.sockets }),
+    verifier: new VerifyDesk({ ...parts, dispatcher, asking, waitUntil, asked: () => around.arm(state()) }),
     pump: new PushPump({ ...parts, dispatcher, underway, waitUntil, ended: around.goOn }),
   };
 }

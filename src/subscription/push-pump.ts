@@ -2,6 +2,7 @@
 // outside the alarm and reports by itself: a slow endpoint never holds the object's timers.
 
 import type { DispatchCalls, Sending } from "../dispatch-calls";
+import { isUnverified } from "../endpoint-verification";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
@@ -42,7 +43,7 @@ export class PushPump {
 
   get isActive(): boolean {
     const { settings } = this.parts.row();
-    return settings.type === "push" && !settings.paused;
+    return settings.type === "push" && !settings.paused && !isUnverified(settings.push);
   }
 
   get hasRoom(): boolean {
@@ -103,12 +104,18 @@ export class PushPump {
     this.parts.underway.count += 1;
     const { pace } = allowed.sending;
     if (pace) this.parts.endpoint.began(pace.perSecond, allowed.requests, this.parts.runtime().now());
-    this.parts.waitUntil(this.dispatch(lease, allowed.sending));
+    this.parts.waitUntil(this.dispatch(lease, allowed.sending, settings));
     return true;
   }
 
-  private async dispatch(lease: LeaseAnswer, sending: Sending): Promise<void> {
-    const { topic, subscription, generation, partition, settings } = this.parts.row();
+  private async dispatch(
+    lease: LeaseAnswer,
+    sending: Sending,
+    leasedFor: SubscriptionSettings,
+  ): Promise<void> {
+    const { topic, subscription, generation, partition, settings: present } = this.parts.row();
+    // What was leased for one endpoint is not sent to another that nobody has verified.
+    const settings = isUnverified(present.push) ? leasedFor : present;
     try {
       const { replay } = this.parts.backlog.counters;
       const call = { topic, subscription, generation, partition, replay, settings, lease, sending };

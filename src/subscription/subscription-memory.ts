@@ -8,6 +8,7 @@ import { type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
+import type { VerifyCalls } from "../verify-calls";
 import { Waiters } from "../waiters";
 import { dueAt } from "./due";
 import { EndpointDesk } from "./endpoint-desk";
@@ -31,6 +32,7 @@ export class SubscriptionMemory {
   private held: Loaded | undefined;
   private armedAt: number | undefined;
   private readonly underway = { count: 0 };
+  private readonly asking = { until: 0 };
   private readonly endpoint: EndpointDesk;
 
   constructor(private readonly host: Host) {
@@ -53,10 +55,10 @@ export class SubscriptionMemory {
     const row = store.subscription();
     if (!row || row.deleted) return;
     this.endpoint.recall();
-    const { Dispatcher: dispatcher } = ctx.exports as unknown as { Dispatcher: DispatchCalls };
+    const { Dispatcher: dispatcher } = ctx.exports as unknown as { Dispatcher: DispatchCalls & VerifyCalls };
     this.held = assemble(row, {
       ...{ env, dispatcher, store, runtime, waiters: this.waiters, underway: this.underway },
-      endpoint: this.endpoint,
+      ...{ endpoint: this.endpoint, asking: this.asking },
       sockets: () => this.sockets.all(),
       waitUntil: (work) => ctx.waitUntil(work),
       isLive: (state) => this.held === state,
@@ -64,6 +66,7 @@ export class SubscriptionMemory {
       pause: (state, reason) => this.pause(state, reason),
       beginAnew: (state, write) => this.beginAnew(state, write),
       goOn: () => this.held && this.goOn(this.held),
+      arm: (state) => this.held === state && this.arm(state),
     });
   }
 

@@ -35,6 +35,7 @@ import type {
   SubscriptionStats,
 } from "../subscription-calls";
 import type { Audit, Trace, TraceCall } from "../timeline-calls";
+import type { VerifyCall } from "../verify-calls";
 import { findAttempts } from "./failed-attempts";
 import type { Loaded } from "./loaded";
 import { openFrom } from "./seek";
@@ -186,6 +187,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     });
   }
 
+  async verify(call: Pick<VerifyCall, "by">): Promise<Result<null>> {
+    return this.memory.whenLive(({ verifier }) => verifier.ask(call));
+  }
+
   // ── retention ──────────────────────────────────────────────────────────────────────────────────────
 
   async expire({ before }: { before: number }): Promise<Result<ExpireAnswer>> {
@@ -257,6 +262,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     this.memory.alarmRang();
     const state = this.loaded;
     if (!state) return;
+    // Before anything arms the alarm anew: what has begun is not due any more.
+    state.verifier.askWhenDue();
     let notBefore = 0;
     try {
       state.settles.endOverdue();
@@ -279,7 +286,8 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       const shown = {
         ...{ partition: row.partition, paused: row.settings.paused, head },
         gaps: this.store.gaps.list(),
-        endpoint: row.settings.type === "push" ? endpoint.view(this.runtime.now()) : undefined,
+        endpoint:
+          row.settings.type === "push" ? endpoint.view(this.runtime.now(), row.settings.push) : undefined,
         oldestDeathAt: this.store.deadLetters.oldestDeathAt(),
       };
       return ok(statsOf(backlog, shown));

@@ -29,8 +29,8 @@ export class TimelineDesk {
 
   async trace({ offset, orderingKey }: TraceCall): Promise<Trace> {
     const { backlog, store, endpoint, runtime } = this.parts;
-    const { type, paused, pausedReason, maxInFlight } = this.parts.settings();
-    const view = endpoint.view(runtime().now());
+    const { type, push, paused, pausedReason, maxInFlight } = this.parts.settings();
+    const view = endpoint.view(runtime().now(), push);
     const isUnwell = type === "push" && view.state !== "closed";
     const { epoch } = backlog.counters;
     const [letter] = store.deadLetters.chosen({ offsets: [offset], epoch });

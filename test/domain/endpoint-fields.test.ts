@@ -64,6 +64,17 @@ describe("an endpoint", () => {
     expect(refusalOf(endpoint)).toBeUndefined();
   });
 
+  test("may be left unverified only where the broker does not ask for it", () => {
+    const json = { type: "push", endpoint: { url: "https://hooks.example.com", verification: "none" } };
+    const body = parse(subscriptionBody, json);
+    if (!body.ok) throw new Error(body.error.detail);
+    const refusals = (["none", "challenge", "handshake"] as const).map((verification) => {
+      const checked = checkSubscription(body.value, { local: false, verification });
+      return checked.ok ? undefined : checked.error.field;
+    });
+    expect(refusals).toEqual([undefined, "endpoint.verification", "endpoint.verification"]);
+  });
+
   test("may have its token URL on this machine in local development only", () => {
     const auth = { ...oauth2, tokenUrl: "http://127.0.0.1:9000/token" };
     expect([refusalOf({ auth }, { local: true }), refusalOf({ auth })?.field]).toEqual([

@@ -12,7 +12,16 @@ export type Ask = (
 export type State = ReadonlyMap<string, string>;
 
 /** Written behind requests or by time, and no change that a request made. */
-const VOLATILE = new Set(["lastUsedAt", "health", "nextRunAt", "lastRunAt", "lastRun", "nextAt", "lastFire"]);
+const VOLATILE = new Set([
+  "lastUsedAt",
+  "health",
+  "nextRunAt",
+  "lastRunAt",
+  "lastRun",
+  "nextAt",
+  "lastFire",
+  "verification",
+]);
 const PAGES = 50;
 
 /** Makes one of everything, under names that begin with `prefix`. */
@@ -105,7 +114,12 @@ async function headsOf(ask: Ask, name: string): Promise<[string, string][]> {
 }
 
 function steady(item: unknown): string {
-  return JSON.stringify(item, (key, value: unknown) => (VOLATILE.has(key) ? undefined : value));
+  const { endpoint } = item as Readonly<{ endpoint?: { verification?: unknown } }>;
+  // The broker asks such an endpoint by itself, and each answer is a change of the settings.
+  const asked = endpoint?.verification ? { version: undefined, updatedAt: undefined } : {};
+  return JSON.stringify({ ...(item as object), ...asked }, (key, value: unknown) =>
+    VOLATILE.has(key) ? undefined : value,
+  );
 }
 
 async function must(ask: Ask, method: string, path: string, json?: unknown): Promise<unknown> {

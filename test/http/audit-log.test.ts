@@ -2,7 +2,7 @@
 // what is refused before it is begun leaves none.
 
 import { env } from "cloudflare:workers";
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { StrandedStore } from "../../src/catalog/stranded-store";
 import type { Env } from "../../src/env";
 import { routes } from "../../src/http/app";
@@ -23,6 +23,10 @@ type Record = Readonly<{
 }>;
 type Step = readonly [route: string, path: string, json: object | undefined, action: string];
 
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
 const newest = async () => {
   const { records } = await api.call<{ records: Record[] }>("GET", "/v1/audit-log?limit=5");
   return records;
@@ -35,6 +39,8 @@ const [topic, queue, subscription] = [
   `/v1/topics/${t}/subscriptions/s`,
 ];
 const push = { type: "push", endpoint: { url: "https://hooks.example.com/secret-path" } };
+const verified = `/v1/topics/${t}/subscriptions/v`;
+const verifying = { ...push, endpoint: { ...push.endpoint, verification: "challenge" } };
 const schedule = { topic: t, cron: "0 0 1 1 *", message: { data: "secret-data" } };
 
 const below = (base: string, path: string): readonly Step[] => [
@@ -77,6 +83,15 @@ async function steps(): Promise<readonly Step[]> {
     ["PUT /v1/queues/{queue}", queue, { ...push, maxInFlight: 5 }, "change"],
     ...producers("/v1/queues/{queue}", queue),
     ...below("/v1/queues/{queue}", queue),
+    ["PUT /v1/topics/{topic}/subscriptions/{subscription}", verified, verifying, "create"],
+    [
+      "POST /v1/topics/{topic}/subscriptions/{subscription}/verify",
+      `${verified}/verify`,
+      undefined,
+      "verify",
+    ],
+    ["PUT /v1/queues/{queue}", queue, { ...verifying, maxInFlight: 5 }, "change"],
+    ["POST /v1/queues/{queue}/verify", `${queue}/verify`, undefined, "verify"],
     ["PUT /v1/schedules/{schedule}", `/v1/schedules/${t}`, schedule, "create"],
     ["PUT /v1/schedules/{schedule}", `/v1/schedules/${t}`, { ...schedule, cron: "0 0 2 1 *" }, "change"],
     ["POST /v1/schedules/{schedule}/pause", `/v1/schedules/${t}/pause`, undefined, "pause"],
@@ -95,6 +110,8 @@ async function steps(): Promise<readonly Step[]> {
 }
 
 test("each administrative route leaves one record of what was done, to what, by whom, and no secret", async () => {
+  // The endpoint is there, and grants nothing.
+  vi.spyOn(globalThis, "fetch").mockImplementation(async () => new Response("no", { status: 200 }));
   const all = await steps();
   const known = new Set(
     routes.filter(isAdministrative).map(({ method, path }) => `${method.toUpperCase()} ${path}`),
@@ -107,7 +124,10 @@ test("each administrative route leaves one record of what was done, to what, by 
     const [before] = await newest();
     const method = route.slice(0, route.indexOf(" "));
     const answer = await api.send(method, path, { token, ...(body && { json: body }) });
-    const records = (await newest()).filter(({ number }) => number > (before?.number ?? 0));
+    // The broker asks an endpoint by itself, too.
+    const records = (await newest()).filter(
+      ({ number, actor }) => number > (before?.number ?? 0) && actor !== "broker",
+    );
     expect(records, `${route}: ${JSON.stringify(answer.body)}`).toHaveLength(1);
     expect(records[0]).toMatchObject({
       ...{ action, actor: id, actorName: "the auditor" },

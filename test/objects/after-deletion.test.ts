@@ -57,6 +57,7 @@ const subscriptionTouches = (
   extend: (subscription) => subscription.extend({ refs: [{ offset: 0, leaseId }], ackDeadlineMs: 1_000 }),
   attempts: (subscription) => subscription.attempts({ after: -1, limit: 1 }),
   probe: (subscription) => subscription.probe(),
+  verify: (subscription) => subscription.verify({}),
   report: (subscription) =>
     subscription.report({ leaseId, outcomes: [{ offset: 0, result: "delivered" }], done: true }),
   deadLetters: (subscription) => subscription.deadLetters({ after: -1, limit: 1 }),

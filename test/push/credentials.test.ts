@@ -2,6 +2,7 @@
 // not open, and token endpoints that fail. Nothing of it costs an attempt, for nothing was sent.
 import { describe, expect, it } from "vitest";
 import type { EndpointAuth } from "../../src/endpoint-secrets";
+import { newVerification } from "../../src/endpoint-verification";
 import { limits } from "../../src/limits";
 import { sealPush } from "../../src/sealed-push";
 import { keyringOf } from "../../src/sealing";
@@ -168,5 +169,25 @@ describe("an access token", () => {
     const auth = { ...oauth2, tokenUrl: "https://169.254.169.254/token" };
     await world.dispatch({ messages: [{}], push: { auth } });
     expect([world.sent.length, world.results]).toEqual([0, [[0, "unsent"]]]);
+  });
+});
+
+describe("an endpoint that is not verified", () => {
+  const verification = newVerification("challenge", "https://broker.example.com", 0);
+
+  it("is sent nothing, and no attempt is counted", async () => {
+    const world = new World();
+    await world.dispatch({ messages: several(3), push: { verification } });
+    expect(world.sent).toEqual([]);
+    expect(world.outcomes.get(0)).toMatchObject({ result: "unsent", reason: "the endpoint is not verified" });
+    expect(world.results.map(([, result]) => result)).toEqual(["unsent", "unsent", "unsent"]);
+  });
+
+  it("that has granted a handshake is told who sends, whatever its own headers say", async () => {
+    const world = new World();
+    const granted = { ...verification, by: "handshake", verifiedAt: 1 } as const;
+    const headers = { "WebHook-Request-Origin": "evil.example.com" };
+    await world.dispatch({ messages: [{}], push: { headers, verification: granted } });
+    expect(world.sent[0]?.headers.get("webhook-request-origin")).toBe("broker.example.com");
   });
 });

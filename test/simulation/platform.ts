@@ -145,7 +145,7 @@ export class Platform {
     const catalog = this.catalogFor(owner);
     const { env, runtime } = catalog;
     const ledger = new LedgerStore(env.LEDGER, runtime);
-    const own = { secretsKeys: [], ownHosts: [] };
+    const own = { secretsKeys: [], ownHosts: [], verification: "none" as const };
     return { env, runtime, catalog, ledger, rootToken: "", ...own, local: true, log: false };
   }
 

@@ -62,7 +62,8 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   // A tunnel may put something before the path.
   const path = /\/hooks\/[\w-]+$/.exec(request.url ?? "")?.[0] ?? "";
   const headers = new Headers(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
-  const taken = await receivers.get(path)?.take(headers, new Uint8Array(Buffer.concat(chunks)));
+  const body = new Uint8Array(Buffer.concat(chunks));
+  const taken = await receivers.get(path)?.take(headers, body, request.method);
   response.writeHead(taken?.status ?? 404, { ...taken?.headers }).end(taken?.body);
 }
 

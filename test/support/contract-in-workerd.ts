@@ -58,6 +58,7 @@ function routeWebhooks(): void {
     const { status, headers, body } = await receiver.take(
       request.headers,
       new Uint8Array(await request.arrayBuffer()),
+      request.method,
     );
     return new Response(body ?? null, { status, headers: { ...headers } });
   });

@@ -56,6 +56,7 @@ const SUBSCRIPTION_CALLS: Readonly<Record<keyof SubscriptionCalls | "alarm", tru
   extend: true,
   report: true,
   probe: true,
+  verify: true,
   attempts: true,
   expire: true,
   settledTo: true,
