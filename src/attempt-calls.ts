@@ -1,6 +1,6 @@
 // The failed attempts of a subscription's deliveries, searched: what the call to its object takes and answers.
 
-import type { AttemptNote } from "./attempt";
+import type { AttemptNote, AttemptResult } from "./attempt";
 
 export type AttemptsCall = Readonly<{
   /** Deliveries past this offset. */
@@ -11,6 +11,8 @@ export type AttemptsCall = Readonly<{
   since?: number;
   /** Attempts that were answered so. */
   status?: number;
+  /** Attempts that failed so. */
+  result?: AttemptResult;
   /** Of this delivery alone. */
   offset?: number;
 }>;

@@ -14,4 +14,18 @@ export type AttemptNote = Readonly<{
   together?: number;
 }>;
 
+/**
+ * How an attempt failed: the endpoint answered (`answered`), or it was sent a request and did not (`no-answer`); whoever had
+ * it was silent until the ack deadline (`deadline`), or gave it back with a reason (`given-back`).
+ */
+export const ATTEMPT_RESULTS = ["answered", "no-answer", "deadline", "given-back"] as const;
+export type AttemptResult = (typeof ATTEMPT_RESULTS)[number];
+
+/** How the attempt of a note failed. Only a request takes time. */
+export function resultOf({ status, latencyMs, together }: AttemptNote): AttemptResult {
+  if (status !== undefined) return "answered";
+  if (latencyMs !== undefined) return "no-answer";
+  return together === undefined ? "given-back" : "deadline";
+}
+
 export type DeadLetterReason = "attempts-spent" | "rejected" | "expired" | "undeliverable";

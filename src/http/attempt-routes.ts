@@ -1,6 +1,7 @@
 // The failed attempts of a subscription's deliveries: what its endpoint or consumers answered, and when the next is due.
 
 import { z } from "zod";
+import { ATTEMPT_RESULTS, type AttemptResult } from "../attempt";
 import type { FailedDelivery } from "../attempt-calls";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
@@ -14,6 +15,10 @@ import { locate } from "./timeline-store";
 
 const query = page.extend({
   status: queryNumber(100, 599).optional().meta({ description: "What the endpoint answered." }),
+  result: z.enum(ATTEMPT_RESULTS).optional().meta({
+    description:
+      "answered: by the endpoint, and no 2xx. no-answer: a request was made. deadline: nothing was said until it passed. given-back: with a reason.",
+  }),
   since: z
     .union([queryNumber(0, Number.MAX_SAFE_INTEGER), askedInstant])
     .optional()
@@ -33,7 +38,12 @@ const failed = z
   })
   .meta({ id: "FailedDelivery" });
 
-type Asked = Readonly<{ status?: number | undefined; since?: number | undefined; at?: Place | undefined }>;
+type Asked = Readonly<{
+  status: number | undefined;
+  result: AttemptResult | undefined;
+  since: number | undefined;
+  at: Place | undefined;
+}>;
 
 /** The search for attempts, below a subscription or a queue. */
 export function attemptRoutes({ base, tag, params, find }: SubscriptionPlace): readonly Route[] {
@@ -46,9 +56,10 @@ export function attemptRoutes({ base, tag, params, find }: SubscriptionPlace): r
         "keeps its count of attempts in its timeline, and no notes of them.",
       ...{ params, query },
       answers: { 200: { description: "A page.", schema: listOf("deliveries", failed) } },
-      handle: async ({ broker, params: names, query: { after, limit, messageId: id, since, status } }) => {
+      handle: async ({ broker, params: names, query: { after, limit, messageId: id, ...sought } }) => {
         const begin = placeAfter(after);
         if (!begin.ok) return begin;
+        const { since, status, result } = sought;
         const from = typeof since === "string" ? Date.parse(since) : since;
         const listed = await withFresh(
           broker,
@@ -61,7 +72,7 @@ export function attemptRoutes({ base, tag, params, find }: SubscriptionPlace): r
               broker,
               found,
               { after: begin.value, limit },
-              { status, since: from, at: at.value },
+              { status, result, since: from, at: at.value },
             );
           },
         );
@@ -84,9 +95,13 @@ function search(
   broker: Broker,
   { topic, subscription }: Found,
   { after, limit }: Readonly<{ after: Place | undefined; limit: number }>,
-  { status, since, at }: Asked,
+  { status, result, since, at }: Asked,
 ) {
-  const sought = { ...(status !== undefined && { status }), ...(since !== undefined && { since }) };
+  const sought = {
+    ...(status !== undefined && { status }),
+    ...(result !== undefined && { result }),
+    ...(since !== undefined && { since }),
+  };
   return walk<FailedDelivery>({
     ...{ partitions: topic.partitions, after, limit, maxBytes: limits.pullBytes },
     bytesOf: ({ history }) => history.length * limits.responseKeptLength,

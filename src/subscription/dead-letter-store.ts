@@ -63,20 +63,27 @@ export class DeadLetterStore {
   }
 
   /** Up to a page and one of those past an offset that have a matching attempt, without their messages. By primary key. */
-  failedAfter(epoch: number, { after, limit, since, status, offset }: AttemptsCall): FailedDelivery[] {
+  failedAfter(
+    epoch: number,
+    { after, limit, since, status, result, offset }: AttemptsCall,
+  ): FailedDelivery[] {
     return this.sql
       .exec<{ offset: number; attempts: number; history: string }>(
         `SELECT offset, attempts, history FROM dead_letters
          WHERE epoch = ?1 AND offset > ?2 AND offset >= ?3 AND offset <= ?4 AND EXISTS (
            SELECT 1 FROM json_each(history) AS note
-           WHERE note.value->>'at' >= ?5 AND (?6 IS NULL OR note.value->>'status' = ?6))
-         ORDER BY offset LIMIT ?7`,
+           WHERE note.value->>'at' >= ?5 AND (?6 IS NULL OR note.value->>'status' = ?6)
+           AND (?7 IS NULL OR ?7 = CASE WHEN note.value->>'status' IS NOT NULL THEN 'answered'
+             WHEN note.value->>'latencyMs' IS NOT NULL THEN 'no-answer'
+             WHEN note.value->>'together' IS NOT NULL THEN 'deadline' ELSE 'given-back' END))
+         ORDER BY offset LIMIT ?8`,
         epoch,
         after,
         offset ?? 0,
         offset ?? Number.MAX_SAFE_INTEGER,
         since ?? 0,
         status ?? null,
+        result ?? null,
         limit + 1,
       )
       .toArray()

@@ -1,5 +1,6 @@
 // Finds failed attempts where they are kept anyway: with what waits or is leased, and with dead letters. Pure.
 
+import { resultOf } from "../attempt";
 import type { AttemptsAnswer, AttemptsCall, FailedDelivery } from "../attempt-calls";
 import type { Delivery } from "./delivery";
 
@@ -34,6 +35,8 @@ function ofDelivery(delivery: Delivery): FailedDelivery {
   return { offset, attempts, history, state: "waiting", nextAttemptAt: delivery.availableAt };
 }
 
-function matches(note: FailedDelivery["history"][number], { since, status }: AttemptsCall): boolean {
-  return (since === undefined || note.at >= since) && (status === undefined || note.status === status);
+function matches(note: FailedDelivery["history"][number], asked: AttemptsCall): boolean {
+  const { since = 0, status = note.status, result } = asked;
+  if (note.at < since || note.status !== status) return false;
+  return result === undefined || resultOf(note) === result;
 }

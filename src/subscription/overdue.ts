@@ -44,7 +44,7 @@ function endHandedOver(
   for (const { offset } of leased) {
     const delivery = backlog.deliveries.get(offset);
     if (delivery?.state !== "leased") continue;
-    fail(backlog, delivery, { note: { at: moment.now, error } }, settings, moment);
+    fail(backlog, delivery, { note: { at: moment.now, status: 202, error } }, settings, moment);
   }
 }
 

@@ -38,6 +38,9 @@ test("clause 21: failed attempts are searched by status, message and time, with 
   const rest = await search(`?status=422&limit=1&after=${refused.next}`);
   expect(rest.deliveries).toMatchObject([{ history: [{ status: 422 }] }]);
   expect(rest.deliveries[0]?.offset).toBeGreaterThan(refused.deliveries[0]?.offset ?? 0);
+  const answered = (await search("?result=answered&status=422")).deliveries;
+  expect(answered.map(({ history }) => history.length)).toEqual([1, 1]);
+  expect((await search("?result=no-answer")).deliveries).toEqual([]);
   expect((await search("?messageId=b")).deliveries).toMatchObject([{ history: [{ status: 500 }] }]);
   expect((await search("?messageId=d")).deliveries).toEqual([]);
   expect((await search(`?since=${(all[0]?.nextAttemptAt ?? 0) + 1}`)).deliveries).toEqual([]);
@@ -47,6 +50,13 @@ test("clause 21: dead letters of this epoch are among those searched", async () 
   const queue = await broker.queue();
   await queue.publish({ id: "m", data: 1 });
   await queue.nack(await queue.pullAll(1), { deadLetter: true, reason: "no such order" });
-  const { deliveries } = await broker.call<Page>("GET", `${queue.path}/attempts`);
+  const search = (query: string) => broker.call<Page>("GET", `${queue.path}/attempts${query}`);
+  const { deliveries } = await search("");
   expect(deliveries).toMatchObject([{ state: "dead", attempts: 1, history: [{ error: "no such order" }] }]);
+  expect((await search("?result=given-back")).deliveries).toEqual(deliveries);
+  for (const result of ["answered", "no-answer", "deadline"]) {
+    expect((await search(`?result=${result}`)).deliveries).toEqual([]);
+  }
+  const { status, body } = await broker.send("GET", `${queue.path}/attempts?result=lost`);
+  expect([status, body.field]).toEqual([400, "result"]);
 });
