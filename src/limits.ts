@@ -383,6 +383,12 @@ export const limits = {
   /** Subscriptions whose secrets one sweep seals anew. */
   sweepReseals: 50,
 
+  /** Sets of public keys that an isolate remembers, and as many names that nobody has: 1 MB at most. */
+  keySetsKept: 1_000,
+  /** How long it does: a rotation overlaps for longer, and receivers keep keys for five minutes anyway. */
+  keySetFreshMs: 30 * second,
+  noKeySetFreshMs: 10 * second,
+
   // ── the ledger ─────────────────────────────────────────────────────────────────────────────────────
   claimsPerCall: 100,
   claimantLength: 128,

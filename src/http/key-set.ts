@@ -1,11 +1,11 @@
 // Public keys as a JSON Web Key Set (RFC 7517, RFC 8037).
 
-import type { SigningKey } from "../endpoint-secrets";
+import type { PublicKey } from "./key-shelf";
 
 const PREFIX = "whpk_";
 
 /** Those of the keys that have a public half. */
-export function keySet(keys: readonly SigningKey[]) {
+export function keySet(keys: readonly PublicKey[]) {
   return keys.flatMap(({ publicKey }) => {
     if (publicKey === undefined) return [];
     const x = base64url(publicKey.slice(PREFIX.length));

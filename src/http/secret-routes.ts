@@ -2,13 +2,15 @@
 
 import { z } from "zod";
 import { changePush } from "../catalog/lifecycle";
-import { expireOld, newestOf, rotate, schemesOf, signingAt } from "../endpoint-secrets";
+import { expireOld, newestOf, rotate, schemesOf } from "../endpoint-secrets";
 import { ok, refuse } from "../errors";
 import { limits } from "../limits";
 import { sealKeys, sealPush } from "../sealed-push";
 import { signingSecret } from "./endpoint-schemas";
 import { keySet } from "./key-set";
+import { publicKeysOf } from "./key-set-store";
 import type { SubscriptionPlace } from "./place-routes";
+import { problemResponse } from "./problem";
 import { type Route, reply, route } from "./route";
 import { whole } from "./schemas";
 import { secretsFor } from "./seal-store";
@@ -17,6 +19,8 @@ import { showSubscription, subscriptionShown } from "./subscription-views";
 const NO_STORE = { "cache-control": "no-store" };
 /** A receiver that keeps the keys for five minutes is done long before an overlap ends. */
 const FIVE_MINUTES = { "cache-control": "public, max-age=300" };
+/** Nobody is told of a set before it is there. */
+const A_WHILE = { "cache-control": "public, max-age=10" };
 
 const rotation = z
   .strictObject({
@@ -106,10 +110,9 @@ export const signingKeysRoute: Route = route({
     },
   },
   handle: async ({ broker, params }) => {
-    const held = await broker.catalog.store.entries.activeSubscription(params.keySet);
-    const push = held?.settings.push;
-    const keys = push ? keySet(signingAt(push, broker.runtime.now())) : [];
+    const keys = keySet(await publicKeysOf(broker, params.keySet));
     if (keys.length > 0) return reply(200, { keys }, FIVE_MINUTES);
-    return refuse("not-found", "There are no such keys.");
+    const { error } = refuse("not-found", "There are no such keys.");
+    return problemResponse(error, {}, A_WHILE);
   },
 });
