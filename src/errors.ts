@@ -33,6 +33,7 @@ export type ErrorCode =
   | "producer-spans-partitions"
   | "sequence-gap"
   | "too-many-producers"
+  | "priority-not-listed"
   | "source-mismatch"
   | "schema-mismatch"
   | "not-pull"

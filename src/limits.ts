@@ -57,6 +57,8 @@ export const limits = {
   // ── the topic ──────────────────────────────────────────────────────────────────────────────────────
   nameLength: 80,
   partitions: 64,
+  /** Priorities are 0 to 9, as most brokers have them: each in use has partitions of its own. */
+  maxPriority: 9,
   /** One append is one row; the platform's row limit is 2 MB. */
   rowBytes: 1_500_000,
   readBytes: 4 * MiB,
@@ -120,6 +122,10 @@ export const limits = {
   pullWaitMs: 20 * second,
   /** Partitions that one pull waits for: a Worker may hold 6 outgoing connections. */
   pullWaitPartitions: 6,
+  /** Over several priorities, one pull in so many begins with the lowest that waits: it gets on, and delays the highest little. */
+  pullsPerLowest: 10,
+  /** Pulls whose turn is remembered, so that one which arrives twice counts once. */
+  turnsTold: 100,
   settleIds: 1_000,
   minAckDeadlineMs: 1 * second,
   maxAckDeadlineMs: 12 * hour,

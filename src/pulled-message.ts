@@ -7,12 +7,20 @@ import type { LeaseAnswer } from "./subscription-calls";
 
 /** Under at-most-once there is nothing to settle, so no ack id and no deadline. */
 export type PulledMessage = MessageJson &
-  Readonly<{ partition: number; offset: number; attempt: number; ackId?: string; deadlineAt?: number }>;
+  Readonly<{
+    partition: number;
+    offset: number;
+    priority?: number;
+    attempt: number;
+    ackId?: string;
+    deadlineAt?: number;
+  }>;
 
-/** The messages of a lease, in its order. */
+/** The messages of a lease, in its order, with the priority of their partition if its topic has priorities. */
 export function showLease(
   partition: number,
   { leaseId, deadlineAt, settled, deliveries, records }: LeaseAnswer,
+  priority: Readonly<{ priority?: number }> = {},
 ): readonly PulledMessage[] {
   const messages = unpackRecords(records);
   return deliveries.map(({ offset, attempt }, index) => {
@@ -22,6 +30,7 @@ export function showLease(
       ...messageJson(message),
       partition,
       offset,
+      ...priority,
       attempt,
       ...(!settled && { ackId: ackIdText({ partition, offset, leaseId }), deadlineAt }),
     };

@@ -26,6 +26,8 @@ export type TopicSettings = TopicLimits &
     subjectFrom?: ValueSource;
     /** What the body of every message must match. */
     schema?: JsonSchema;
+    /** The priorities in use, in the order in which they were added: so their partitions lie. Absent: there are none. */
+    priorities?: readonly number[];
   }>;
 
 /** What happens to a lane when its head is out of attempts: it waits for the operator, goes on, or retries for ever. */

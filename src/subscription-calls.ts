@@ -52,6 +52,8 @@ export type LeaseCall = Readonly<{
   ackDeadlineMs?: number;
   /** Wait for something to lease, up to this long. 0 answers at once. */
   waitMs: number;
+  /** The first call of a pull over several priorities: when it is the lowest's turn, that is answered and nothing leased. */
+  takesTurn?: true;
 }>;
 
 export type LeasedDelivery = Readonly<{
@@ -66,6 +68,8 @@ export type LeaseAnswer = Readonly<{
   deadlineAt: number;
   /** At-most-once: they were settled in the change that leased them. Nothing is left to ack, extend or report. */
   settled?: true;
+  /** It is the lowest priority's turn: this one is not it. */
+  lowestFirst?: true;
   deliveries: readonly LeasedDelivery[];
   records: Uint8Array;
 }>;

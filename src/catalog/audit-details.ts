@@ -50,7 +50,17 @@ export function noteOfSettings(subject: AuditSubject, before: object, after: obj
 
 /** Fields, by their path, whose texts are shown. All others are `(set)`, and when they change `(another)`. */
 const SHOWN_TEXTS: ReadonlySet<string> = new Set([
-  ...["name", "kind", "type", "onExhausted", "guarantee", "pausedReason", "keepHeaders", "idHeader"],
+  ...[
+    "name",
+    "kind",
+    "type",
+    "onExhausted",
+    "guarantee",
+    "pausedReason",
+    "keepHeaders",
+    "idHeader",
+    "priorities",
+  ],
   ...["idFrom.header", "idFrom.pointer", "orderingKeyFrom.header", "orderingKeyFrom.pointer"],
   ...["subjectFrom.header", "subjectFrom.pointer"],
   ...["push.verification.by", "push.verification.base", "push.verification.reason"],

@@ -8,6 +8,7 @@
 import type { SigningKey } from "../endpoint-secrets";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
+import { layoutOf, withPriorities } from "../priority";
 import type { PushSettings, StartAt, SubscriptionSettings, TopicSettings } from "../settings";
 import { defaultSubscriptionSettings } from "../settings";
 import {
@@ -29,7 +30,7 @@ import {
   type Try,
 } from "./entry-change";
 import { type Catalog, configure, finish } from "./entry-lifecycle";
-import { beginRaise, checkRaise } from "./topic-raise";
+import { beginRaise, checkPriorities, checkRaise, nextRaise } from "./topic-raise";
 
 export { type Catalog, finish } from "./entry-lifecycle";
 
@@ -50,7 +51,7 @@ export type TopicWanted = SecretsWanted &
   Readonly<{
     name: string;
     kind: TopicKind;
-    /** 1, or what it has, when it is not said. */
+    /** Of each priority. 1, or what it has, when it is not said. */
     partitions?: number | undefined;
     settings: TopicSettings;
     /** A queue's subscription, when the queue is created. */
@@ -67,7 +68,10 @@ type Changed = Result<SubscriptionSettings>;
 
 // ── topics and queues ────────────────────────────────────────────────────────────────────────────────
 
-/** Creates a topic, gives it new settings or more partitions. Idempotent; its kind cannot change. */
+/**
+ * Creates a topic, gives it new settings, more partitions or more priorities. Idempotent; its kind cannot change, and the
+ * priorities it has it keeps.
+ */
 export function putTopic(catalog: Catalog, wanted: TopicWanted): Promise<Result<Put<TopicEntry>>> {
   return changing(catalog, wanted.name, async () => {
     const held = await catalog.store.entries.findTopic(wanted.name);
@@ -77,9 +81,9 @@ export function putTopic(catalog: Catalog, wanted: TopicWanted): Promise<Result<
       if (clash) return clash;
     }
     if (held.state !== "active" || held.raisingTo) return finishFirst(catalog, held);
-    const { partitions = held.partitions } = wanted;
-    if (partitions === held.partitions) return changeSettings(catalog, held, wanted.settings);
-    await beginRaise(catalog, held, partitions);
+    const raise = nextRaise(held, wanted);
+    if (!raise) return changeSettings(catalog, held, withPriorities(wanted.settings, held.settings));
+    await beginRaise(catalog, held, raise);
     return undefined;
   });
 }
@@ -111,7 +115,9 @@ export function deleteTopic(catalog: Catalog, name: string): Promise<Result<null
 }
 
 async function createTopic(catalog: Catalog, wanted: TopicWanted): Promise<Try<Put<TopicEntry>>> {
-  const { name, kind, partitions = 1, settings } = wanted;
+  const { name, kind } = wanted;
+  const settings = withPriorities(wanted.settings);
+  const partitions = (wanted.partitions ?? 1) * (settings.priorities?.length ?? 1);
   const entry: TopicEntry = { name, kind, partitions, settings, ...newLife(catalog) };
   const settingsOfReader = wanted.subscription ?? defaultSubscriptionSettings;
   const reader = {
@@ -129,8 +135,8 @@ async function createTopic(catalog: Catalog, wanted: TopicWanted): Promise<Try<P
 function clashOf(held: TopicEntry, wanted: TopicWanted): Refused | undefined {
   if (held.kind !== wanted.kind) return refuse("conflict", `"${held.name}" is a ${held.kind}.`);
   // One that is created or raised is held to what it will have, once it has that.
-  if (held.raisingTo || wanted.partitions === undefined) return undefined;
-  return checkRaise(held, wanted.partitions);
+  if (held.raisingTo) return undefined;
+  return checkRaise(held, wanted.partitions ?? layoutOf(held).each) ?? checkPriorities(held, wanted);
 }
 
 // ── subscriptions ────────────────────────────────────────────────────────────────────────────────────

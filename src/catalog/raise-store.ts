@@ -3,7 +3,7 @@
 
 import { and, eq, exists, isNotNull, isNull, ne, notExists, sql } from "drizzle-orm";
 import type { Runtime } from "../runtime";
-import { BROKER, resourceOf } from "./audit-details";
+import { BROKER, changedFields, resourceOf } from "./audit-details";
 import { noteIfChanged } from "./audit-log-store";
 import type { SubscriptionEntry, TopicEntry } from "./catalog-entry";
 import { subscriptions, topics } from "./catalog-schema";
@@ -21,12 +21,19 @@ export class RaiseStore {
   }
 
   /**
-   * Notes on an active topic of exactly this version, and on its subscriptions, that it is to have `partitions`. The
-   * version rises, so that the sweep takes it on. False when another was faster.
+   * Notes on an active topic of exactly this version, and on its subscriptions, that it is to have `partitions`, and with
+   * them `priorities` if these are what is new. The version rises, so that the sweep takes it on. False when another was
+   * faster.
    */
-  async begin(topic: TopicEntry, partitions: number, by = BROKER): Promise<boolean> {
+  async begin(
+    topic: TopicEntry,
+    { partitions, priorities }: Readonly<{ partitions: number; priorities?: readonly number[] | undefined }>,
+    by = BROKER,
+  ): Promise<boolean> {
     const now = this.runtime.now();
-    const set = { raisingTo: partitions, version: topic.version + 1, updatedAt: now, triedAt: now };
+    const settings = priorities && { settings: { ...topic.settings, priorities } };
+    const version = topic.version + 1;
+    const set = { raisingTo: partitions, version, updatedAt: now, triedAt: now, ...settings };
     const unchanged = and(
       ...[eq(topics.generation, topic.generation), eq(topics.state, "active"), isNull(topics.raisingTo)],
       ...[eq(topics.version, topic.version), eq(topics.partitions, topic.partitions)],
@@ -41,7 +48,10 @@ export class RaiseStore {
       ...[eq(subscriptions.partitions, topic.partitions), exists(marked)],
     );
     const markBelow = this.db.update(subscriptions).set({ raisingTo: partitions }).where(below);
-    const details = { partitions: { from: topic.partitions, to: partitions } };
+    const details = {
+      partitions: { from: topic.partitions, to: partitions },
+      ...(settings && changedFields(topic.settings, settings.settings)),
+    };
     const note = { by, resource: resourceOf(topic), action: "raise", details };
     const [rows] = await ask(this.db.batch([mark, noteIfChanged(this.db, note, now), markBelow]));
     return rows.length > 0;

@@ -2,6 +2,7 @@
 
 import { and, asc, eq, getTableColumns, gt, lte, sql } from "drizzle-orm";
 import { limits } from "../limits";
+import { layoutOf } from "../priority";
 import { type Actor, type AuditDetails, BROKER, noteOfSettings, shownFields } from "./audit-details";
 import { noteIfChanged } from "./audit-log-store";
 import { running, schedules, topics } from "./catalog-schema";
@@ -13,7 +14,7 @@ type Row = typeof schedules.$inferSelect;
 /** A schedule without its message, as a list shows it. */
 export type ScheduleInList = Omit<Schedule, "message">;
 
-/** A schedule that is due, and the number of partitions of its topic; null once that life of the topic is over. */
+/** A schedule that is due, and the number of partitions of its topic's default priority; null once that life of the topic is over. */
 export type DueSchedule = Readonly<{ schedule: Schedule; partitions: number | null }>;
 
 const { packed: _, ...listed } = getTableColumns(schedules);
@@ -107,16 +108,21 @@ export class ScheduleStore {
       eq(topics.generation, schedules.topicGeneration),
       eq(topics.state, "active"),
     );
+    const { partitions, raisingTo, settings } = topics;
+    const laid = { partitions, raisingTo, settings };
     const rows = await ask(
       this.db
-        .select({ row: getTableColumns(schedules), partitions: topics.partitions })
+        .select({ row: getTableColumns(schedules), topic: laid })
         .from(schedules)
         .leftJoin(topics, isItsTopic)
         .where(and(running, lte(schedules.dueAt, now)))
         .orderBy(asc(schedules.dueAt))
         .limit(limit),
     );
-    return rows.map(({ row, partitions }) => ({ schedule: toSchedule(row), partitions }));
+    return rows.map(({ row, topic }) => ({
+      schedule: toSchedule(row),
+      partitions: topic && layoutOf(topic).each,
+    }));
   }
 
   /**

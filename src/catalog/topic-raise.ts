@@ -8,6 +8,8 @@
 
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
+import { addPriorities, layoutOf } from "../priority";
+import type { TopicSettings } from "../settings";
 import { type Entry, isTopic, type SubscriptionEntry, type TopicEntry } from "./catalog-entry";
 import {
   type Catalog,
@@ -22,8 +24,15 @@ import {
 import { RaiseStore } from "./raise-store";
 
 /** Whether a topic may be given `partitions`; the refusal names the field and the limit. */
-export function checkRaise({ partitions: held, name }: TopicEntry, partitions: number): Refused | undefined {
+export function checkRaise(topic: TopicEntry, partitions: number): Refused | undefined {
+  const { each: held } = layoutOf(topic);
+  const { name, settings } = topic;
   if (partitions === held) return undefined;
+  if (settings.priorities) {
+    return refuse("conflict", `"${name}" has priorities: each keeps its ${held} partitions.`, {
+      ...{ field: "partitions", limit: held },
+    });
+  }
   if (partitions < held) {
     return refuse("conflict", `"${name}" has ${held} partitions: their number can only be raised.`, {
       ...{ field: "partitions", limit: held },
@@ -35,9 +44,53 @@ export function checkRaise({ partitions: held, name }: TopicEntry, partitions: n
   });
 }
 
-/** Begins a raise. False when another was faster. */
-export function beginRaise(catalog: Catalog, topic: TopicEntry, partitions: number): Promise<boolean> {
-  return raisesOf(catalog).begin(topic, partitions, catalog.by);
+type Wanted = Readonly<{ partitions?: number | undefined; settings: TopicSettings }>;
+
+/** Whether a topic may be given the priorities that are asked for; the refusal names the field and the limit. */
+export function checkPriorities(topic: TopicEntry, { partitions, settings }: Wanted): Refused | undefined {
+  const { name, settings: held } = topic;
+  const { priorities: wanted } = settings;
+  const lost = held.priorities?.find((priority) => wanted && !wanted.includes(priority));
+  if (lost !== undefined) {
+    return refuse(
+      "conflict",
+      `"${name}" has the priority ${lost}: it can be given others, and keeps those it has.`,
+      {
+        ...{ field: "priorities", limit: [...(held.priorities ?? [])].sort((a, b) => a - b).join(", ") },
+      },
+    );
+  }
+  const each = partitions ?? layoutOf(topic).each;
+  const most = Math.floor(limits.partitions / each);
+  if (addPriorities(held, settings).length <= most) return undefined;
+  return refuse(
+    "conflict",
+    `"${name}" has ${each} partitions of each priority, and at most ${limits.partitions} in all.`,
+    {
+      ...{ field: "priorities", limit: most },
+    },
+  );
+}
+
+/** What a topic is to have: partitions in all, and its priorities when it is given one. */
+type Raised = Readonly<{ partitions: number; priorities?: readonly number[] | undefined }>;
+
+/**
+ * What a topic lacks of what is asked for, a step at a time: partitions first, then priorities. Undefined when it lacks
+ * nothing.
+ */
+export function nextRaise(topic: TopicEntry, wanted: Wanted): Raised | undefined {
+  const { each } = layoutOf(topic);
+  const { partitions = each } = wanted;
+  if (partitions !== each) return { partitions };
+  const priorities = addPriorities(topic.settings, wanted.settings);
+  const held = topic.settings.priorities?.length ?? 1;
+  return priorities.length > held ? { partitions: each * priorities.length, priorities } : undefined;
+}
+
+/** Begins a raise, or the adding of priorities, whose partitions are new ones too. False when another was faster. */
+export function beginRaise(catalog: Catalog, topic: TopicEntry, raised: Raised): Promise<boolean> {
+  return raisesOf(catalog).begin(topic, raised, catalog.by);
 }
 
 /** Takes an entry to the end of what its state asks for, a raise that was begun included. Idempotent. */
@@ -57,7 +110,7 @@ export async function finishRaise(catalog: Catalog, topic: TopicEntry): Promise<
   const refused =
     (await provisionNew(catalog, topic)) ??
     (await raiseSubscriptions(catalog, topic)) ??
-    (await cutOld(catalog, topic));
+    (addsPriorities(topic) ? undefined : await cutOld(catalog, topic));
   if (refused && refused.error.code !== "gone") return refused;
   const raised = refused ? undefined : await raisesOf(catalog).endTopic(topic);
   const now = raised ?? (await catalog.store.entries.refind(topic));
@@ -73,7 +126,7 @@ function provisionNew(catalog: Catalog, topic: TopicEntry): Promise<Refused | un
   return eachPartition(catalog, newPartitions(topic), (partition) =>
     topicAt(catalog, generation, partition).provision({
       ...{ topic: name, generation, partition, settings, version },
-      parent: partition % topic.partitions,
+      ...(!addsPriorities(topic) && { parent: partition % topic.partitions }),
     }),
   );
 }
@@ -119,6 +172,11 @@ function cutOld(catalog: Catalog, topic: TopicEntry): Promise<Refused | undefine
   return eachPartition(catalog, { generation, partitions }, (partition) =>
     topicAt(catalog, generation, partition).cut({ partitions: raisingTo ?? partitions }),
   );
+}
+
+/** What is new is of a priority that was not there: nothing that the topic has belongs into it. */
+function addsPriorities({ settings }: TopicEntry): boolean {
+  return settings.priorities !== undefined;
 }
 
 function newPartitions({ generation, partitions, raisingTo }: Entry) {

@@ -5,6 +5,7 @@ import type { TopicEntry } from "../catalog/catalog-entry";
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { messageJson } from "../message-json";
+import { layoutOf } from "../priority";
 import { partitionOf, unpackRecords } from "../record-batch";
 import type { DelayedPage, TopicCalls } from "../topic-calls";
 import type { Broker } from "./broker";
@@ -129,7 +130,7 @@ async function whereItIs<T>(
   named: number | undefined,
   ask: (at: TopicCalls) => Promise<Result<T>>,
 ): Promise<Result<Placed<T>>> {
-  const home = named ?? partitionOf(id, topic.partitions);
+  const home = named ?? partitionOf(id, layoutOf(topic).each);
   const exists = checkPartition(home, topic.partitions);
   if (!exists.ok) return exists;
   const asked = async (partition: number): Promise<Result<Placed<T>>> => {

@@ -1,4 +1,4 @@
-// Messages from published CloudEvents, and which requests are such. Timing, ordering key and further attributes of one
+// Messages from published CloudEvents, and which requests are such. Timing, priority, ordering key and further attributes of one
 // event come in the headers that any message has.
 
 import { EVENT_BATCH_JSON, EVENT_JSON, EVENT_PREFIX } from "../cloud-event";
@@ -8,8 +8,9 @@ import { checkMessage, type Message } from "../message";
 import type { TopicSettings } from "../settings";
 import { readTrace } from "../trace-context";
 import { type EventParts, readBinaryEvent, readJsonEvent } from "./event-parts";
-import { decodeJson, parseJson } from "./json";
+import { decodeJson, parseJson, present } from "./json";
 import { elementSources } from "./json-source";
+import { headerPriority } from "./priorities";
 import {
   attributesOf,
   type Draft,
@@ -88,6 +89,8 @@ function draftOf(
 ): Result<Draft> {
   const timing = headerTiming((name) => headers.get(name), stamp.publishedAt);
   if (!timing.ok) return timing;
+  const priority = headerPriority(headers.get("pennypost-priority"));
+  if (!priority.ok) return priority;
   const id = readId(headers, undefined);
   if (!id.ok) return id;
   if (headers.get("pennypost-subject") !== null) {
@@ -108,7 +111,8 @@ function draftOf(
     ...timedFields(timing.value, stamp.publishedAt),
   };
   const draft = checked(full, "");
-  return draft.ok && timing.value ? ok({ ...draft.value, timing: timing.value }) : draft;
+  const asked = present({ timing: timing.value, priority: priority.value });
+  return draft.ok ? ok({ ...draft.value, ...asked }) : draft;
 }
 
 /** The request's trace, else the one that the event brings along. */

@@ -1,6 +1,7 @@
 // What a topic asks of the messages that come to it: an id, an ordering key and a subject that a foreign sender keeps in a
 // header or in its body, and a JSON Schema. What the publisher itself says wins. A body is parsed at most once, and only
-// when a setting needs it; whatever its content type says, because many senders of JSON name none.
+// when a setting needs it; whatever its content type says, because many senders of JSON name none. And whether it uses the
+// priority that a message names.
 
 import type { TopicEntry } from "../catalog/catalog-entry";
 import { type FieldFault, ok, type Refused, type Result, refuse } from "../errors";
@@ -10,6 +11,7 @@ import { checkMessage, type Message } from "../message";
 import { type Mismatch, type Validator, validatorOf, type Work } from "../schema/schema-validator";
 import type { TopicSettings } from "../settings";
 import { parseJson } from "./json";
+import { notListed, usesPriority } from "./priorities";
 import type { Draft, HeaderReader } from "./publish-items";
 
 type Field = "id" | "orderingKey" | "subject";
@@ -24,6 +26,8 @@ type Asking = Readonly<{
 
 /** Reads one message, whose headers are the request's. */
 export function takeInOne(draft: Draft, topic: TopicEntry, headers: HeaderReader): Result<Draft> {
+  const { priority } = draft;
+  if (priority !== undefined && !usesPriority(topic, priority)) return notListed(topic, priority, "");
   const asking = askingOf(topic);
   return asking ? takeIn(draft, { ...asking, headers }, "") : ok(draft);
 }
@@ -35,8 +39,14 @@ export function takeInAll(
   list: string,
 ): readonly Result<Draft>[] {
   const asking = askingOf(topic);
-  if (!asking) return items;
-  return items.map((item, index) => (item.ok ? takeIn(item.value, asking, `${list}[${index}].`) : item));
+  if (!asking && items.every((item) => !item.ok || usesPriority(topic, item.value.priority))) return items;
+  return items.map((item, index) => {
+    if (!item.ok) return item;
+    const { priority } = item.value;
+    const at = `${list}[${index}].`;
+    if (priority !== undefined && !usesPriority(topic, priority)) return notListed(topic, priority, at);
+    return asking ? takeIn(item.value, asking, at) : item;
+  });
 }
 
 /** Undefined when the topic asks nothing, as most do. */

@@ -5,13 +5,14 @@ import type { DeadLetter } from "../dead-letter-calls";
 import { type BrokerError, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Message } from "../message";
+import type { Laid } from "../priority";
 import type { RecordBatch } from "../record-batch";
 import type { BatchAnswer } from "../topic-calls";
 import { bind } from "./publish";
 
 export type Moving = Readonly<{ letter: DeadLetter; message: Message; fingerprint: string }>;
 export type Bound = Readonly<{ letter: DeadLetter; batch: RecordBatch }>;
-type Target = Readonly<{ generation: string; partitions: number }>;
+type Target = Readonly<{ generation: string }> & Laid;
 type Origin = Readonly<{ generation: string; partition: number }>;
 
 /** The record batch of each, for its partition of `target`: by its ordering key, else by its id. */
@@ -19,6 +20,7 @@ export function bindLetters(letters: readonly Moving[], target: Target, origin: 
   return letters.flatMap(({ letter, message: { deliverAt: _, ...message }, fingerprint }) => {
     // It was delayed once, and is not to be again.
     const newId = () => moveId(origin, letter);
+    // Its priority was that of a place in another topic: here it has the default.
     const bounds = bind([{ index: 0, message, fingerprint }], target, { choice: 0, newId });
     return bounds.map(({ batch }) => ({ letter, batch }));
   });

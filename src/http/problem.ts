@@ -57,6 +57,7 @@ export const problems: Readonly<Record<ErrorCode, Kind>> = {
   "producer-spans-partitions": final(422, "The messages of the producer span partitions"),
   "sequence-gap": final(409, "A sequence number is missing"),
   "too-many-producers": final(422, "The partition has too many producers"),
+  "priority-not-listed": final(422, "The topic does not use this priority"),
   "source-mismatch": final(422, "What the topic reads from the message does not fit"),
   "schema-mismatch": final(422, "The message does not match the topic's schema"),
   "not-pull": final(409, "The subscription is not pulled from"),

@@ -5,6 +5,7 @@ import type { AuditDetails } from "../catalog/audit-details";
 import type { TopicEntry } from "../catalog/catalog-entry";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
+import { layoutOf } from "../priority";
 import { partitionOf } from "../record-batch";
 import type { ProducerPlace } from "../topic-calls";
 import { recorded, resourceAt } from "./audit-log-routes";
@@ -66,7 +67,7 @@ export function producerRoutes({ base, tag, params, findTopic }: TopicPlace): re
       answers: { 200: { description: "Its last accepted sequence numbers.", schema: shown } },
       handle: async ({ broker, params: { name: producer, ...at }, body }) => {
         const begun = await withFresh(broker, found(broker, at), async ({ topic }) => {
-          const partition = body.partition ?? partitionOf(producer, topic.partitions);
+          const partition = body.partition ?? partitionOf(producer, layoutOf(topic).each);
           const exists = checkPartition(partition, topic.partitions);
           if (!exists.ok) return exists;
           const call = { name: producer, lastSequence: body.lastSequence };
@@ -110,7 +111,7 @@ async function find(broker: Broker, topic: TopicEntry, producer: string): Promis
   });
   if (!all.ok) return all;
   const partitions = all.value.flat();
-  const partition = partitionOf(producer, topic.partitions);
+  const partition = partitionOf(producer, layoutOf(topic).each);
   const lastSequence = partitions.find((place) => place.partition === partition)?.lastSequence ?? 0;
   return ok({ name: producer, partition, lastSequence, partitions });
 }

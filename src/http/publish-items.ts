@@ -7,13 +7,20 @@ import { type AskedTiming, checkMessage, type Message } from "../message";
 import type { TopicSettings } from "../settings";
 import { readTrace, type TraceContext } from "../trace-context";
 import { isRecord, isTooDeep } from "./json";
+import { headerPriority, readPriority } from "./priorities";
 import { headerTiming, readTiming, timedFields } from "./timing";
 
 /**
  * A well-formed message, whether its id is the publisher's choice (only such an id can meet its first publish), and
- * the timing that was asked for.
+ * the timing and priority that were asked for.
  */
-export type Draft = Readonly<{ message: Message; isClientId: boolean; timing?: AskedTiming }>;
+export type Draft = Readonly<{
+  message: Message;
+  isClientId: boolean;
+  timing?: AskedTiming;
+  /** Absent: the default. Where a message lies tells it, so the message itself does not. */
+  priority?: number;
+}>;
 
 /** What is the same for every message of a request. */
 export type Stamp = Readonly<{ publishedAt: number; newId(): string } & TraceContext>;
@@ -28,7 +35,7 @@ const TIMING_FIELDS = ["delayMs", "deliverAt", "ttlMs"] as const;
 const ITEM_FIELDS: ReadonlySet<string> = new Set([
   ...TEXT_FIELDS,
   ...TIMING_FIELDS,
-  ...["data", "dataBase64", "attributes"],
+  ...["data", "dataBase64", "attributes", "priority"],
 ]);
 const utf8 = new TextEncoder();
 
@@ -54,6 +61,8 @@ export function readRaw(
 ): Result<Draft> {
   const timing = headerTiming((name) => headers.get(name), stamp.publishedAt);
   if (!timing.ok) return timing;
+  const priority = headerPriority(headers.get("pennypost-priority"));
+  if (!priority.ok) return priority;
   const id = readId(headers, idHeader);
   if (!id.ok) return id;
   const orderingKey = headers.get("pennypost-ordering-key");
@@ -70,7 +79,7 @@ export function readRaw(
     ...timedFields(timing.value, stamp.publishedAt),
   };
   const checked = checkMessage(message);
-  return checked.ok ? ok(draft(message, id.value !== undefined, timing.value)) : checked;
+  return checked.ok ? ok(draft(message, id.value !== undefined, timing.value, priority.value)) : checked;
 }
 
 /** `Idempotency-Key` is a structured string (in quotes), though many senders leave the quotes out. */
@@ -121,6 +130,8 @@ export function readItemAt(item: unknown, field: string, stamp: Stamp): Result<D
   if (!data.ok) return data;
   const timing = readTiming(item as TimedItem, at, stamp.publishedAt);
   if (!timing.ok) return timing;
+  const priority = readPriority(item.priority, `${at}priority`);
+  if (!priority.ok) return priority;
   const { id, orderingKey, subject, contentType, attributes } = item as ItemTexts;
   const message: Mutable<Message> = {
     id: id ?? stamp.newId(),
@@ -135,7 +146,7 @@ export function readItemAt(item: unknown, field: string, stamp: Stamp): Result<D
   if (stamp.tracestate !== undefined) message.tracestate = stamp.tracestate;
   if (timing.value !== undefined) Object.assign(message, timedFields(timing.value, stamp.publishedAt));
   const checked = checkMessage(message, at);
-  return checked.ok ? ok(draft(message, id !== undefined, timing.value)) : checked;
+  return checked.ok ? ok(draft(message, id !== undefined, timing.value, priority.value)) : checked;
 }
 
 type TimedItem = Readonly<Record<(typeof TIMING_FIELDS)[number], unknown>>;
@@ -218,6 +229,11 @@ function wrong(field: string, what: string): Refused {
   return refuse("invalid-request", `${field} must be ${what}.`, { field });
 }
 
-function draft(message: Message, isClientId: boolean, timing: AskedTiming | undefined): Draft {
-  return timing === undefined ? { message, isClientId } : { message, isClientId, timing };
+function draft(message: Message, isClientId: boolean, timing?: AskedTiming, priority?: number): Draft {
+  if (timing === undefined && priority === undefined) return { message, isClientId };
+  return {
+    ...{ message, isClientId },
+    ...(timing !== undefined && { timing }),
+    ...(priority !== undefined && { priority }),
+  };
 }

@@ -19,7 +19,7 @@ import { countTaken, itemResults, type Outcomes, refusalOf, statusOf } from "./p
 import { readAtomic, readBatch } from "./publish-body";
 import { type Draft, prefersWait, readItem, type Stamp, traceOf } from "./publish-items";
 import { batchBody, batchHeaders, eventContent, published, publishHeaders } from "./publish-schemas";
-import { countToStore, type Publish, publishItems } from "./publish-store";
+import { countToStore, knowingPriorities, type Publish, publishItems } from "./publish-store";
 import { readBody } from "./request-routes";
 import { type Call, type Route, route } from "./route";
 import type { Principal } from "./scope";
@@ -111,21 +111,22 @@ export const inboundRoute: Route = route({
 // ── reading ──────────────────────────────────────────────────────────────────────────────────────────
 
 async function publishRaw(asked: Asked): Promise<Result<never> | Response> {
-  const { broker, topic, request } = asked;
+  const { broker, request } = asked;
   const mode = eventMode(request.headers);
   if (!mode.ok) return mode;
   if (mode.value === "batched") return publishBatch(asked);
   const body = await readBody(request, mode.value === "structured" ? limits.eventBytes : limits.messageBytes);
   if (!body.ok) return body;
   const stamp = stampOf(broker, request, asked.since);
-  const read = readOne(mode.value, request.headers, body.value, topic.settings, stamp);
+  const read = readOne(mode.value, request.headers, body.value, asked.topic.settings, stamp);
   if (!read.ok) return read;
+  const topic = await knowingPriorities(broker, asked.topic, [read]);
   const item = takeInOne(read.value, topic, request.headers);
   if (!item.ok) return item;
   const producer = producerOf(request.headers, 1);
   if (!producer.ok) return producer;
   const publish = publishOf([item], { atomic: false, producer: producer.value }, request);
-  return publishMetered(asked, publish, "single");
+  return publishMetered({ ...asked, topic }, publish, "single");
 }
 
 async function publishBatch(asked: Asked): Promise<Result<never> | Response> {
@@ -135,11 +136,12 @@ async function publishBatch(asked: Asked): Promise<Result<never> | Response> {
   const read = readItems(request, body.value, stampOf(broker, request, asked.since));
   if (!read.ok) return read;
   const { atomic, list } = read.value;
-  const items = takeInAll(read.value.items, asked.topic, list);
+  const topic = await knowingPriorities(broker, asked.topic, read.value.items);
+  const items = takeInAll(read.value.items, topic, list);
   const producer = producerOf(request.headers, items.length);
   if (!producer.ok) return producer;
   const publish = publishOf(items, { atomic, producer: producer.value }, request);
-  return publishMetered(asked, publish, "batch");
+  return publishMetered({ ...asked, topic }, publish, "batch");
 }
 
 /** Publishes what the limits of the token and the topic allow, all of it or nothing. Of what is refused nothing counts. */

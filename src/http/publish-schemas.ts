@@ -5,6 +5,10 @@ import { EVENT_BATCH_JSON, EVENT_JSON, SPECVERSION } from "../cloud-event";
 import { limits } from "../limits";
 import { askedInstant, instant, messageId, name, problem, queryNumber, whole } from "./schemas";
 
+const priority = whole(0, limits.maxPriority).meta({
+  description: "One that the topic lists; 0 when it is not said. A higher one is handed out first.",
+});
+
 /** Both, or neither. */
 export const producerHeaders = z.object({
   "Pennypost-Producer": name.meta({
@@ -27,6 +31,7 @@ export const publishHeaders = z.object({
     description: "Words between dots that subscriptions may filter on.",
     example: "orders.eu.created",
   }),
+  "Pennypost-Priority": priority.optional(),
   "Pennypost-Delay-Ms": whole(0, limits.maxDelayMs).optional().meta({
     description: "Deliver it this much later. Until then it can be cancelled or moved by its id.",
   }),
@@ -88,6 +93,7 @@ export const item = z
     }),
     dataBase64: z.string().optional().meta({ description: "In place of `data`, for any bytes." }),
     attributes: z.record(z.string(), z.string()).optional(),
+    priority: priority.optional(),
     delayMs: whole(0, limits.maxDelayMs).optional(),
     deliverAt: askedInstant.optional(),
     ttlMs: whole(limits.minTtlMs, limits.maxTtlMs).optional(),

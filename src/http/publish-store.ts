@@ -9,6 +9,7 @@ import type { ProducerMark } from "../record-batch";
 import { accept } from "./accepted-store";
 import { sha256 } from "./auth";
 import type { Broker } from "./broker";
+import { usesPriority } from "./priorities";
 import { bind, type Entry, mayAccept, type Outcome, type Outcomes, packAll, refuseTogether } from "./publish";
 import type { Draft } from "./publish-items";
 import { store, storeAtomically } from "./stored-store";
@@ -56,11 +57,31 @@ export async function publishItems(
   return outcomes;
 }
 
-async function toEntry({ message, isClientId, timing }: Draft, index: number): Promise<Entry> {
-  const mustStore = asksForDelay(timing);
-  if (!isClientId) return { index, message, mustStore };
+/**
+ * The topic; read afresh when an item names a priority that it does not use as far as the isolate knows: it may have
+ * been added since.
+ */
+export async function knowingPriorities(
+  { catalog: { store } }: Broker,
+  topic: TopicEntry,
+  items: readonly Result<Draft>[],
+): Promise<TopicEntry> {
+  if (items.every((item) => !item.ok || usesPriority(topic, item.value.priority))) return topic;
+  store.forget(topic.name);
+  const fresh = await store.topic(topic.name);
+  return fresh.ok ? fresh.value : topic;
+}
+
+async function toEntry({ message, isClientId, timing, priority }: Draft, index: number): Promise<Entry> {
+  const entry = {
+    index,
+    message,
+    mustStore: asksForDelay(timing),
+    ...(priority !== undefined && { priority }),
+  };
+  if (!isClientId) return entry;
   const digest = await sha256(fingerprintBytes(message, timing));
-  return { index, message, mustStore, fingerprint: toBase64(new Uint8Array(digest)) };
+  return { ...entry, fingerprint: toBase64(new Uint8Array(digest)) };
 }
 
 async function write(

@@ -4,6 +4,7 @@
 import { type BrokerError, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Message } from "../message";
+import { DEFAULT_PRIORITY, type Laid, layoutOf, partitionIn } from "../priority";
 import {
   type ProducerMark,
   packRecordBatch,
@@ -21,7 +22,13 @@ import type { Draft } from "./publish-items";
  * A message on its way: its place in the request, and its fingerprint when the publisher chose its id. `mustStore`: it
  * may not be answered before its topic has it.
  */
-export type Entry = Readonly<{ index: number; message: Message; mustStore?: boolean; fingerprint?: string }>;
+export type Entry = Readonly<{
+  index: number;
+  message: Message;
+  mustStore?: boolean;
+  fingerprint?: string;
+  priority?: number;
+}>;
 
 /** A record batch, and the place in the request of each of its messages. */
 export type Bound = Readonly<{ batch: RecordBatch; indexes: readonly number[] }>;
@@ -40,23 +47,30 @@ export type Outcome = Readonly<
 >;
 export type Outcomes = Map<number, Outcome>;
 
-type Target = Readonly<{ generation: string; partitions: number }>;
+type Target = Readonly<{ generation: string }> & Laid;
 
 /**
- * One record batch per partition. A message goes by its ordering key, else by its producer's name, which keeps what the
+ * One record batch per partition. Among the partitions of its priority a message goes by its ordering key, else by its producer's name, which keeps what the
  * producer numbers together, else by its client's id, so that a retry
  * meets its first publish; else by `choice` in [0, 1), the same for the whole request.
  */
 export function bind(
   entries: readonly Entry[],
-  { generation, partitions }: Target,
+  { generation, ...target }: Target,
   { choice, newId, producer }: Readonly<{ choice: number; newId(): string; producer?: ProducerMark }>,
 ): readonly Bound[] {
+  const layout = layoutOf(target);
+  const partitions = layout.each;
   const spread = Math.floor(choice * partitions);
-  const byPartition = Map.groupBy(entries, ({ message, fingerprint }) => {
+  const placeOf = ({ message, fingerprint }: Entry) => {
     if (message.orderingKey !== undefined) return partitionOf(message.orderingKey, partitions);
     if (producer !== undefined) return partitionOf(producer.name, partitions);
     return fingerprint === undefined ? spread : partitionOf(message.id, partitions);
+  };
+  const byPartition = Map.groupBy(entries, (entry) => {
+    const place = placeOf(entry);
+    // Another life of the topic may not use the priority: what is published is stored all the same.
+    return partitionIn(layout, entry.priority ?? DEFAULT_PRIORITY, place) ?? place;
   });
   return [...byPartition].map(([partition, bound]) => {
     const head = { batchId: newId(), generation, partition, partitions, count: bound.length };

@@ -23,6 +23,7 @@ const pulled = z
       z
         .object({
           ...messageFields,
+          priority: z.int().optional().meta({ description: "Of a topic that has priorities." }),
           attempt: z.int().meta({ description: "1 for the first." }),
           ackId: z.string().optional().meta({
             description: "Settles this delivery. Absent under at-most-once: it is settled already.",

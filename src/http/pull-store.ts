@@ -1,11 +1,14 @@
 // A pull over the partitions of a subscription. One partition leases while it waits; of several, only what is there
-// is leased, and while nothing is there they are waited for, which leases nothing.
+// is leased, and while nothing is there they are waited for, which leases nothing. Of several priorities the highest
+// comes first, and in one pull of ten the lowest.
 
 import { waitUntil } from "cloudflare:workers";
 import { inParallel } from "../catalog/entry-lifecycle";
-import { ok, type Result } from "../errors";
+import { ok, type Refused, type Result } from "../errors";
 import { limits } from "../limits";
+import { levelsOf, priorityShown } from "../priority";
 import { type PulledMessage, showLease } from "../pulled-message";
+import type { LeaseAnswer, LeaseCall } from "../subscription-calls";
 import type { Broker } from "./broker";
 import { subscriptionAt } from "./partition-routes";
 import type { Found } from "./place-routes";
@@ -16,6 +19,8 @@ type Pull = Readonly<
   {
     broker: Broker;
     found: Found;
+    /** The partitions of each priority, the highest first. */
+    levels: readonly (readonly number[])[];
     order: readonly number[];
     signal: AbortSignal;
     /** The leases that were taken for this pull so far. */
@@ -24,7 +29,7 @@ type Pull = Readonly<
 >;
 
 /**
- * Leases up to `max` messages, beginning at a partition of chance. What was leased for a caller that went away in the
+ * Leases up to `max` messages, of each priority beginning at a partition of chance. What was leased for a caller that went away in the
  * meantime is given back, no attempt counted, as far as its going is noticed.
  */
 export function pullMessages(
@@ -33,11 +38,10 @@ export function pullMessages(
   pulling: Pulling,
   signal: AbortSignal,
 ): Promise<Result<readonly PulledMessage[]>> {
-  const { partitions } = found.topic;
-  const first = Math.floor(broker.runtime.random() * partitions);
-  const order = Array.from({ length: partitions }, (_, place) => (first + place) % partitions);
-  const pull: Pull = { broker, found, order, signal, taken: [], ...pulling };
-  const pulled = partitions === 1 ? leaseFrom(pull, [0], pulling.waitMs) : pullFromMany(pull);
+  const levels = levelsOf(found.topic, broker.runtime.random());
+  const order = levels.flat();
+  const pull: Pull = { broker, found, levels, order, signal, taken: [], ...pulling };
+  const pulled = order.length === 1 ? leaseFrom(pull, order, pulling.waitMs) : pullFromMany(pull);
   // Behind the request: with its caller gone, the request itself is cut off at any await.
   waitUntil(pulled.then(() => giveBackUnheard(pull)).catch(() => undefined));
   return pulled;
@@ -53,7 +57,9 @@ async function giveBackUnheard({ broker, found, signal, taken }: Pull): Promise<
 async function pullFromMany(pull: Pull): Promise<Result<readonly PulledMessage[]>> {
   const { broker, order, waitMs, signal } = pull;
   const until = broker.runtime.now() + waitMs;
-  let leased = await leaseFrom(pull, order, 0);
+  const lease = (ready: readonly number[]) =>
+    pull.levels.length > 1 ? leaseByPriority(pull) : leaseFrom(pull, [...ready, ...order], 0);
+  let leased = await lease([]);
   // Every partition is waited for in its turn, a few at a time, so that each is heard within the wait.
   const groups = Math.ceil(order.length / limits.pullWaitPartitions);
   for (let turn = 0; leased.ok && leased.value.length === 0; turn++) {
@@ -63,8 +69,7 @@ async function pullFromMany(pull: Pull): Promise<Result<readonly PulledMessage[]
     const group = order.slice(begin, begin + limits.pullWaitPartitions);
     const ready = await firstReady(pull, group, Math.min(leftMs, Math.ceil(waitMs / groups)));
     if (!ready.ok) return ready;
-    if (ready.value !== undefined && !signal.aborted)
-      leased = await leaseFrom(pull, [ready.value, ...order], 0);
+    if (ready.value !== undefined && !signal.aborted) leased = await lease([ready.value]);
   }
   return leased;
 }
@@ -92,32 +97,85 @@ async function firstReady(
 
 class NotReady extends Error {}
 
+// ── leasing ──────────────────────────────────────────────────────────────────────────────────────────
+
+/** What a pull has so far, and has room for. `ended`: a partition refused or failed after others had leased something. */
+type Leasing = { messages: PulledMessage[]; bytes: number; asked: Set<number>; ended: boolean };
+
 /** Leases from one partition after another until `max`. What was leased is returned, whatever a later one says. */
 async function leaseFrom(
-  { broker, found, max, ackDeadlineMs, taken }: Pull,
+  pull: Pull,
   partitions: readonly number[],
   waitMs: number,
 ): Promise<Result<readonly PulledMessage[]>> {
-  const messages: PulledMessage[] = [];
-  let bytes: number = limits.pullBytes;
-  for (const partition of new Set(partitions)) {
-    if (messages.length >= max || bytes <= 0) break;
-    const call = {
-      ...{ leaseId: broker.runtime.newId(), max: max - messages.length, maxBytes: bytes, waitMs },
-      ...(ackDeadlineMs !== undefined && { ackDeadlineMs }),
-    };
-    try {
-      const lease = await subscriptionAt(broker, found.subscription, partition).pull(call);
-      if (!lease.ok && messages.length === 0) return lease;
-      if (!lease.ok) break;
-      if (lease.value.deliveries.length > 0 && !lease.value.settled)
-        taken.push({ partition, leaseId: call.leaseId });
-      messages.push(...showLease(partition, lease.value));
-      bytes -= lease.value.records.byteLength;
-    } catch (fault) {
-      if (messages.length === 0) throw fault;
-      break;
-    }
+  const leasing = newLeasing();
+  const refused = await fill(pull, leasing, partitions, waitMs);
+  return refused ?? ok(leasing.messages);
+}
+
+/**
+ * Leases from the highest priority first, and from lower ones what there is still room for. When the partition that is asked
+ * first says that it is the lowest's turn, the lowest that has something goes before the highest.
+ */
+async function leaseByPriority(pull: Pull): Promise<Result<readonly PulledMessage[]>> {
+  const leasing = newLeasing();
+  const begun = await leaseOne(pull, leasing, pull.order[0] ?? 0, { waitMs: 0, takesTurn: true });
+  if (!begun.ok) return begun;
+  const lowestFirst = begun.value?.lowestFirst ? pull.levels.toReversed() : [];
+  for (const level of lowestFirst) {
+    const refused = await fill(pull, leasing, level, 0);
+    if (refused) return refused;
+    if (leasing.messages.length > 0) break;
   }
-  return ok(messages);
+  const refused = await fill(pull, leasing, pull.order, 0);
+  return refused ?? ok(leasing.messages);
+}
+
+function newLeasing(): Leasing {
+  return { messages: [], bytes: limits.pullBytes, asked: new Set(), ended: false };
+}
+
+async function fill(
+  pull: Pull,
+  leasing: Leasing,
+  partitions: readonly number[],
+  waitMs: number,
+): Promise<Refused | undefined> {
+  for (const partition of partitions) {
+    if (leasing.ended || leasing.messages.length >= pull.max || leasing.bytes <= 0) return undefined;
+    if (leasing.asked.has(partition)) continue;
+    const lease = await leaseOne(pull, leasing, partition, { waitMs });
+    if (!lease.ok) return lease;
+  }
+  return undefined;
+}
+
+/** Asks one partition. Refused, or failed, only while nothing is leased: else that is the end, and no answer. */
+async function leaseOne(
+  { broker, found, max, ackDeadlineMs, taken }: Pull,
+  leasing: Leasing,
+  partition: number,
+  how: Pick<LeaseCall, "waitMs" | "takesTurn">,
+): Promise<Result<LeaseAnswer | undefined>> {
+  const { messages, bytes } = leasing;
+  const call = {
+    ...{ leaseId: broker.runtime.newId(), max: max - messages.length, maxBytes: bytes, ...how },
+    ...(ackDeadlineMs !== undefined && { ackDeadlineMs }),
+  };
+  try {
+    const lease = await subscriptionAt(broker, found.subscription, partition).pull(call);
+    if (!lease.ok && messages.length === 0) return lease;
+    if (lease.ok) {
+      const { deliveries, settled, records, lowestFirst } = lease.value;
+      if (!lowestFirst) leasing.asked.add(partition);
+      if (deliveries.length > 0 && !settled) taken.push({ partition, leaseId: call.leaseId });
+      messages.push(...showLease(partition, lease.value, priorityShown(found.topic, partition)));
+      leasing.bytes -= records.byteLength;
+      return lease;
+    }
+  } catch (fault) {
+    if (messages.length === 0) throw fault;
+  }
+  leasing.ended = true;
+  return ok(undefined);
 }

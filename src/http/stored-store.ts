@@ -48,7 +48,8 @@ function atomicFault(bounds: readonly Bound[]): BrokerError | undefined {
 
 function spansPartitions([bound]: readonly Bound[]): Refused {
   if (bound?.batch.producer === undefined) {
-    const detail = "The messages of an atomic publish go to one partition: give them one ordering key.";
+    const detail =
+      "The messages of an atomic publish go to one partition: give them one ordering key and one priority.";
     return refuse("atomic-spans-partitions", detail, { field: "atomic", limit: 1 });
   }
   const detail =

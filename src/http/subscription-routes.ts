@@ -4,6 +4,7 @@
 import { z } from "zod";
 import { deleteSubscription, putSubscription, setPaused } from "../catalog/lifecycle";
 import { ok } from "../errors";
+import { priorityShown } from "../priority";
 import type { SubscriptionStats } from "../subscription-calls";
 import { TERMS } from "../timeline-calls";
 import { urlRules } from "./broker";
@@ -118,7 +119,7 @@ const stats = z
     partitions: z.array(
       termFields.extend({
         ...{ partition: z.int(), startOffset: z.int(), nextOffset: z.int(), head: z.int() },
-        ...{ epoch: z.int(), replay: z.int() },
+        ...{ priority: z.int().optional(), epoch: z.int(), replay: z.int() },
         ...{ paused: z.boolean(), stalled: z.boolean(), ...oldest },
         gaps: z
           .array(z.object({ from: z.int(), to: z.int(), count: z.int(), at: instant }))
@@ -171,7 +172,11 @@ export function readerRoutes({ base, tag, params, find }: SubscriptionPlace): re
             );
             if (!partitions.ok) return partitions;
             const names = { topic: topic.name, subscription: subscription.name };
-            return ok({ ...names, total: sum(partitions.value), partitions: partitions.value });
+            const shown = partitions.value.map((each) => ({
+              ...each,
+              ...priorityShown(topic, each.partition),
+            }));
+            return ok({ ...names, total: sum(partitions.value), partitions: shown });
           },
         );
         return asked.ok ? reply(200, asked.value) : asked;

@@ -5,6 +5,7 @@ import type { SubscriptionEntry, TopicEntry } from "../catalog/catalog-entry";
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { messageJson } from "../message-json";
+import { priorityShown } from "../priority";
 import { unpackRecords } from "../record-batch";
 import type { Whereabouts } from "../timeline-calls";
 import type { Broker } from "./broker";
@@ -105,6 +106,7 @@ const timeline = z
     }),
     scheduledFor: instant.optional(),
     partition: z.int().optional(),
+    priority: z.int().optional().meta({ description: "Of a topic that has priorities." }),
     offset: z.int().optional(),
     storedAt: instant.optional(),
     message: z.object(messageFields).omit({ partition: true, offset: true }).optional(),
@@ -140,7 +142,7 @@ export function timelineRoutes({ base, tag, params, findTopic }: TopicPlace): re
         if (!located.ok) return located;
         const readers = await readersOf(broker, topic.value, query);
         if (!readers.ok) return readers;
-        return reply(200, await show(broker, located.value, readers.value, query));
+        return reply(200, await show(broker, topic.value, located.value, readers.value, query));
       },
     }),
   ];
@@ -158,8 +160,9 @@ async function readersOf(broker: Broker, topic: TopicEntry, query: Query): Promi
   return ok({ entries, next: entries.length === query.limit ? (entries.at(-1)?.name ?? null) : null });
 }
 
-async function show(broker: Broker, located: Located, readers: Readers, query: Query) {
+async function show(broker: Broker, topic: TopicEntry, located: Located, readers: Readers, query: Query) {
   const { place, run, delayed, rejections } = located;
+  const partition = place?.partition ?? delayed?.partition;
   const record = run?.records ?? (delayed && "record" in delayed ? delayed.record : undefined);
   const [message] = record ? unpackRecords(record) : [];
   const { orderingKey } = message ?? {};
@@ -174,6 +177,7 @@ async function show(broker: Broker, located: Located, readers: Readers, query: Q
     state: stateOf(located),
     ...place,
     ...(delayed && { partition: delayed.partition }),
+    ...(partition !== undefined && priorityShown(topic, partition)),
     ...(delayed && "record" in delayed && { scheduledFor: delayed.scheduledFor }),
     ...(run && { storedAt: run.storedAt }),
     ...(message && query.body === "true" && { message: messageJson(message) }),

@@ -3,6 +3,7 @@
 import type { SubscriptionEntry, TopicEntry } from "../catalog/catalog-entry";
 import { inParallel } from "../catalog/entry-lifecycle";
 import { ok, type Result, refuse } from "../errors";
+import { layoutOf } from "../priority";
 import { partitionOf } from "../record-batch";
 import type { TraceCall } from "../timeline-calls";
 import type { Finding, Rejection } from "../topic-calls";
@@ -34,7 +35,7 @@ export async function locate(broker: Broker, topic: TopicEntry, sought: Sought):
   const { id, partition, from } = sought;
   const checked = partition === undefined ? ok(null) : checkPartition(partition, topic.partitions);
   if (!checked.ok) return checked;
-  const home = partition ?? partitionOf(id, topic.partitions);
+  const home = partition ?? partitionOf(id, layoutOf(topic).each);
   const call = { id, ...(from !== undefined && { from }) };
   const asked: Asked[] = [];
   const refusals: Result<never>[] = [];

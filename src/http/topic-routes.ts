@@ -1,6 +1,7 @@
 // Topics and queues: create, read, change, list, delete, and the log of either to look at.
 
 import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
+import { priorityShown } from "../priority";
 import { type Broker, urlRules } from "./broker";
 import { withVerification } from "./endpoint-verifying";
 import { topicLimitsLeft } from "./limits-left-store";
@@ -78,7 +79,13 @@ export const topicRoutes: readonly Route[] = [
         topicAt(broker, topic.value, partition).stats(),
       );
       return partitions.ok
-        ? reply(200, { topic: topic.value.name, partitions: partitions.value })
+        ? reply(200, {
+            topic: topic.value.name,
+            partitions: partitions.value.map((each) => ({
+              ...each,
+              ...priorityShown(topic.value, each.partition),
+            })),
+          })
         : partitions;
     },
   }),

@@ -5,6 +5,7 @@ import type { TopicEntry } from "../catalog/catalog-entry";
 import type { FieldFault } from "../errors";
 import type { JsonSchema, ValueSource } from "../intake-form";
 import { limits } from "../limits";
+import { DEFAULT_PRIORITY, layoutOf } from "../priority";
 import { schemaFaults } from "../schema/schema-validator";
 import { defaultTopicSettings, type TopicSettings } from "../settings";
 import { present } from "./json";
@@ -72,8 +73,21 @@ const schemaForm = z
 
 export const topicFields = {
   partitions: whole(1, limits.partitions).optional().meta({
-    description: "1 unless said; it can be raised to a multiple of what it is, and never lowered.",
+    description:
+      "Of each priority. 1 unless said; it can be raised to a multiple of what it is while there are no priorities, and never lowered.",
   }),
+  priorities: z
+    .array(whole(0, limits.maxPriority))
+    .min(1)
+    .max(limits.maxPriority + 1)
+    .refine((list) => new Set(list).size === list.length, "each priority is listed once")
+    .refine((list) => list.includes(DEFAULT_PRIORITY), "0 is needed: a message that names no priority has it")
+    .optional()
+    .meta({
+      description:
+        "The priorities in use: each is a log of its own. More can be added later, and none taken away.",
+      example: [0, 5, 9],
+    }),
   retentionMs: whole(limits.minRetentionMs, limits.maxRetentionMs).default(defaultTopicSettings.retentionMs),
   retentionBytes: whole(limits.minRetentionBytes, limits.topicBytes)
     .default(defaultTopicSettings.retentionBytes)
@@ -116,7 +130,8 @@ export const topicView = z
   .object({
     name,
     kind: z.enum(["topic", "queue"]),
-    partitions: z.int(),
+    partitions: z.int().meta({ description: "Of each priority." }),
+    priorities: z.array(z.int()).optional(),
     retentionMs: z.int(),
     retentionBytes: z.int(),
     keepHeaders: z.array(z.string()),
@@ -140,6 +155,7 @@ export const topicStats = z
     partitions: z.array(
       z.object({
         partition: z.int(),
+        priority: z.int().optional(),
         earliest: z.int().meta({ description: "The oldest offset still retained." }),
         head: z.int().meta({ description: "The offset that the next message will take." }),
         bytes: z.int().meta({ description: "On disk, publish keys and all." }),
@@ -151,24 +167,39 @@ export const topicStats = z
   })
   .meta({ id: "TopicStats" });
 
-type TopicFields = Omit<z.output<z.ZodObject<typeof topicFields>>, "partitions">;
+type TopicFields = z.output<z.ZodObject<typeof topicFields>>;
 
 /** The rules between fields. */
-export function topicFaults({ idHeader, idFrom }: TopicFields): readonly FieldFault[] {
-  if (idHeader === undefined || idFrom === undefined) return [];
-  return [{ field: "idFrom", detail: "idHeader says where the id is: give one of them" }];
+export function topicFaults({ idHeader, idFrom, ...body }: TopicFields): readonly FieldFault[] {
+  const faults: FieldFault[] = [];
+  if (idHeader !== undefined && idFrom !== undefined) {
+    faults.push({ field: "idFrom", detail: "idHeader says where the id is: give one of them" });
+  }
+  const { partitions = 1, priorities = [DEFAULT_PRIORITY] } = body;
+  const most = Math.floor(limits.partitions / partitions);
+  if (priorities.length > most) {
+    const detail = `there are at most ${limits.partitions} partitions in all, so at most ${most} priorities of ${partitions} each`;
+    faults.push({ field: "priorities", detail, limit: most });
+  }
+  return faults;
 }
 
 /** A topic's settings from its body. */
 export function topicSettings(body: TopicFields): TopicSettings {
   const { retentionMs, retentionBytes, keepHeaders, idHeader } = body;
-  const { idFrom, orderingKeyFrom, subjectFrom, schema, publishRateLimit, publishQuota } = body;
+  const { idFrom, orderingKeyFrom, subjectFrom, schema, priorities, publishRateLimit, publishQuota } = body;
   const kept = { retentionMs, retentionBytes, keepHeaders: [...new Set(keepHeaders)] };
-  const read = { idHeader, idFrom, orderingKeyFrom, subjectFrom, schema };
+  const read = { idHeader, idFrom, orderingKeyFrom, subjectFrom, schema, priorities };
   return { ...kept, ...present({ ...read, publishRateLimit, publishQuota }) };
 }
 
-export function showTopic({ name, kind, partitions, settings, version, createdAt, updatedAt }: TopicEntry) {
-  // An entry of before a setting was added has its default.
-  return { name, kind, partitions, ...defaultTopicSettings, ...settings, version, createdAt, updatedAt };
+export function showTopic(topic: TopicEntry) {
+  const { name, kind, version, createdAt, updatedAt } = topic;
+  const { priorities: added, ...settings } = topic.settings;
+  const { each: partitions, priorities } = layoutOf(topic);
+  return {
+    ...{ name, kind, partitions, ...(added && { priorities: priorities.toSorted((a, b) => a - b) }) },
+    // An entry of before a setting was added has its default.
+    ...{ ...defaultTopicSettings, ...settings, version, createdAt, updatedAt },
+  };
 }

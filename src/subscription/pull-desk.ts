@@ -10,6 +10,7 @@ import type { LeaseDesk } from "./lease-desk";
 import type { LogReader } from "./log-reader";
 import type { LongPoll } from "./long-poll";
 import type { ParentDesk } from "./parent-desk";
+import { PriorityTurns } from "./priority-turns";
 import { canLease } from "./readiness";
 import type { RecordBuffer } from "./record-buffer";
 import { stillThere } from "./stale-state";
@@ -26,12 +27,17 @@ export type PullParts = Readonly<{
 }>;
 
 export class PullDesk {
-  constructor(private readonly parts: PullParts) {}
+  private readonly turns: PriorityTurns;
+
+  constructor(private readonly parts: PullParts) {
+    this.turns = new PriorityTurns(() => parts.runtime().random());
+  }
 
   /** Leases, waiting until the instant `until` for something to lease. */
   async pull(call: LeaseCall, until: number): Promise<Result<LeaseAnswer>> {
     const { desk, polls, settings } = this.parts;
     if (settings().type !== "pull") return refuse("not-pull", "This subscription pushes to an endpoint.");
+    if (call.takesTurn && this.turns.isLowest(call.leaseId)) return ok(lowestFirst(call));
     const ackDeadlineMs = call.ackDeadlineMs ?? settings().ackDeadlineMs;
     const lease = await polls.until(until, async (isFirst) => {
       const lease = await desk.lease({ ...call, ackDeadlineMs }, isFirst);
@@ -52,4 +58,8 @@ export class PullDesk {
     });
     return ok(stillThere(answer));
   }
+}
+
+function lowestFirst({ leaseId }: LeaseCall): LeaseAnswer {
+  return { leaseId, deadlineAt: 0, lowestFirst: true, deliveries: [], records: new Uint8Array() };
 }

@@ -9,7 +9,7 @@ import type { Env } from "../../src/env";
 import { objectName } from "../../src/object-name";
 import { partitionOf } from "../../src/record-batch";
 import { systemRuntime } from "../../src/runtime";
-import { defaultTopicSettings } from "../../src/settings";
+import { defaultTopicSettings, type TopicSettings } from "../../src/settings";
 import { fakeD1, must } from "../catalog/fakes";
 import { type Published, unique } from "../support/contract-client";
 import { brokerUnderTest } from "../support/contract-target";
@@ -17,11 +17,13 @@ import { brokerUnderTest } from "../support/contract-target";
 const api = await brokerUnderTest();
 
 /** Raises a topic as another isolate does: this one's memory of it stays as it is. */
-async function raiseElsewhere(name: string, partitions: number) {
+const raiseElsewhere = (name: string, partitions: number) => putElsewhere(name, { partitions });
+
+async function putElsewhere(name: string, put: { partitions?: number; settings?: TopicSettings }) {
   const elsewhere: Env = { ...(env as unknown as Env), CATALOG: fakeD1() };
   const store = new CatalogStore(elsewhere.CATALOG, systemRuntime);
   const catalog = { env: elsewhere, store, runtime: systemRuntime };
-  const wanted = { name, kind: "topic", partitions, settings: defaultTopicSettings } as const;
+  const wanted = { name, kind: "topic", settings: defaultTopicSettings, ...put } as const;
   must(await putTopic(catalog, wanted));
   return { store, topic: must(await store.topic(name)) };
 }
@@ -93,4 +95,18 @@ test("an accepted publish that an isolate binds by the old number is stored once
   expect(again.map(({ partition, duplicate }: Published) => [partition, duplicate])).toEqual(
     ids.map((id) => [partitionOf(id, 4), true]),
   );
+});
+
+test("a priority that was added elsewhere is not refused: an isolate that does not know it looks again", async () => {
+  const name = unique("topic");
+  const topic = await api.topic({}, name);
+  await topic.publish({ id: "before", data: 0 });
+  await putElsewhere(name, { settings: { ...defaultTopicSettings, priorities: [0, 9] } });
+  const raw = await topic.publishRaw("x", { "Pennypost-Priority": "9", prefer: "wait" });
+  expect(raw).toMatchObject({ status: 201, body: { messages: [{ partition: 1 }] } });
+  const [again, high] = await topic.publish({ id: "before", data: 0 }, { id: "high", data: 1, priority: 9 });
+  expect([again, high]).toMatchObject([
+    { partition: 0, duplicate: true },
+    { partition: 1, offset: 1 },
+  ]);
 });

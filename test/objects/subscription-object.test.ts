@@ -57,6 +57,23 @@ describe("pull", () => {
     expect(again).toEqual(first);
   });
 
+  test("a pull over several priorities that arrives twice is told the same turn, and leases the same", async () => {
+    const topic = await newTopic();
+    const { subscription } = await newSubscription(topic);
+    await topic.publish(...Array.from({ length: 20 }, (_, i) => `m${i}`));
+    const turn = async (leaseId: string) => {
+      const call = { leaseId, max: 1, maxBytes: 1_000, waitMs: 0, takesTurn: true } as const;
+      const lease = value(await subscription.pull(call));
+      expect(value(await subscription.pull(call))).toEqual(lease);
+      expect(lease.deliveries).toHaveLength(lease.lowestFirst ? 0 : 1);
+      return lease.lowestFirst === true;
+    };
+    const turns: boolean[] = [];
+    for (let pulls = 0; pulls < 20; pulls++) turns.push(await turn(`turn-${pulls}`));
+    // The count begins where chance says, which is the middle here.
+    expect(turns.flatMap((isLowest, at) => (isLowest ? [at] : []))).toEqual([4, 14]);
+  });
+
   test("a nacked delivery waits for its backoff and comes again with the next attempt", async () => {
     const topic = await newTopic();
     const { subscription, pull, clock } = await newSubscription(topic);

@@ -41,6 +41,7 @@ export type NewMessage = Readonly<{
   dataBase64?: string;
   contentType?: string;
   attributes?: Readonly<Record<string, string>>;
+  priority?: number;
   delayMs?: number;
   ttlMs?: number;
 }>;
@@ -58,6 +59,8 @@ export type Delivered = Readonly<{
   id: string;
   partition: number;
   offset: number;
+  /** Of a topic that has priorities. */
+  priority?: number;
   orderingKey?: string;
   contentType: string;
   data?: string;
