@@ -2,6 +2,7 @@
 
 import { VERIFICATION_CHOICES, type VerificationChoice } from "./endpoint-verification";
 import type { LimiterCalls } from "./limiter-calls";
+import type { ReplyCalls } from "./reply-calls";
 import type { SubscriptionCalls } from "./subscription-calls";
 import type { TopicCalls } from "./topic-calls";
 
@@ -16,6 +17,7 @@ export interface Env {
   SUBSCRIPTION: ObjectNamespace<SubscriptionCalls>;
   /** One for each token and topic that has limits. */
   LIMITER: ObjectNamespace<LimiterCalls>;
+  REPLY: ObjectNamespace<ReplyCalls>;
   CATALOG: D1Database;
   LEDGER: D1Database;
   /** A secret. Without it a deployed broker refuses everything. */

@@ -4,7 +4,8 @@
 //
 //   "pennypost-fingerprint-1", then one field after another, in this order:
 //     content type · ordering key · subject · number of attributes · each attribute's name and value, sorted
-//     by name · deliver at · delay · ttl, each in milliseconds and as it was asked for · body
+//     by name · deliver at · delay · ttl, each in milliseconds and as it was asked for · body · of a request alone
+//     the word "request": what nobody is to answer is another message
 //   field = u32 length (little-endian) and as many bytes; an absent field is the length 0xFFFFFFFF alone
 //
 // Every field carries its length, so no two messages share their bytes.
@@ -24,7 +25,8 @@ export function fingerprintBytes(message: Message, timing: AskedTiming = {}): Ui
   for (const name of names) texts.push(name, attributes[name]);
   const { deliverAt, delayMs, ttlMs } = timing;
   for (const asked of [deliverAt, delayMs, ttlMs]) texts.push(asked?.toString());
-  return joinBytes([PREFIX, ...texts.flatMap(textField), ...field(body)]);
+  const request = message.replyTo === undefined ? [] : textField("request");
+  return joinBytes([PREFIX, ...texts.flatMap(textField), ...field(body), ...request]);
 }
 
 function textField(text: string | undefined): Uint8Array[] {

@@ -12,6 +12,7 @@ import { systemRuntime } from "./runtime";
 
 export { LimiterObject } from "./limiter/limiter-object";
 export { Dispatcher } from "./push/dispatcher";
+export { ReplyObject } from "./reply/reply-object";
 export { SubscriptionObject } from "./subscription/subscription-object";
 export { TopicObject } from "./topic/topic-object";
 

@@ -395,6 +395,21 @@ export const limits = {
   keySetFreshMs: 30 * second,
   noKeySetFreshMs: 10 * second,
 
+  // ── request and reply ──────────────────────────────────────────────────────────────────────────────
+  /** How long one request waits for its reply: most proxies cut off what says nothing for longer. */
+  maxReplyWaitMs: 60 * second,
+  defaultReplyWaitMs: 30 * second,
+  /** Askers that wait for one request at once: repeats of it, so more of them is a storm. */
+  replyWaiters: 100,
+  /** What a notify carries at most, so that an answer with all replies of a request is about 5 MB. */
+  replyBytes: 256 * KiB,
+  /** One for each of as many subscriptions; who answers more often is not asked to be heard. */
+  repliesKept: 16,
+  /** As long as a topic keeps a message unless it is told otherwise: what is retried for days may be answered for days. */
+  replyKeptMs: 7 * day,
+  /** After a late reply somebody has this long to look. */
+  lateReplyKeptMs: 1 * day,
+
   // ── the ledger ─────────────────────────────────────────────────────────────────────────────────────
   claimsPerCall: 100,
   claimantLength: 128,

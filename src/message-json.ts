@@ -43,7 +43,8 @@ export function messageJson(message: Message): MessageJson {
   };
 }
 
-function bodyJson(body: Uint8Array): { data: string } | { dataBase64: string } {
+/** Bytes as text, or as base64 when they are not UTF-8. */
+export function bodyJson(body: Uint8Array): { data: string } | { dataBase64: string } {
   try {
     return { data: utf8Strict.decode(body) };
   } catch {

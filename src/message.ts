@@ -26,6 +26,8 @@ export type Message = Readonly<{
   deliverAt?: number;
   /** From then on nobody is handed it, in epoch milliseconds. */
   expiresAt?: number;
+  /** It is a request: where its reply goes (reply-calls.ts). */
+  replyTo?: string;
 }>;
 
 /** How an event stood in its request, as far as its attributes and content type do not tell. */

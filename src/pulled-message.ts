@@ -14,6 +14,8 @@ export type PulledMessage = MessageJson &
     attempt: number;
     ackId?: string;
     deadlineAt?: number;
+    /** Of a request: what its reply names. Only who was handed it learns that. */
+    replyTo?: string;
   }>;
 
 /** The messages of a lease, in its order, with the priority of their partition if its topic has priorities. */
@@ -32,6 +34,7 @@ export function showLease(
       offset,
       ...priority,
       attempt,
+      ...(message.replyTo !== undefined && { replyTo: message.replyTo }),
       ...(!settled && { ackId: ackIdText({ partition, offset, leaseId }), deadlineAt }),
     };
   });

@@ -49,6 +49,7 @@ type Meta = {
   e?: EventShape;
   d?: number;
   x?: number;
+  r?: string;
 };
 
 const VERSION = 1;
@@ -183,6 +184,7 @@ function toMeta(message: Message): Meta {
   if (message.eventShape !== undefined) meta.e = message.eventShape;
   if (message.deliverAt !== undefined) meta.d = message.deliverAt;
   if (message.expiresAt !== undefined) meta.x = message.expiresAt;
+  if (message.replyTo !== undefined) meta.r = message.replyTo;
   return meta;
 }
 
@@ -201,6 +203,7 @@ function fromMeta(meta: Meta, body: Uint8Array): Message {
     ...(meta.e !== undefined && { eventShape: meta.e }),
     ...(meta.d !== undefined && { deliverAt: meta.d }),
     ...(meta.x !== undefined && { expiresAt: meta.x }),
+    ...(meta.r !== undefined && { replyTo: meta.r }),
   };
 }
 

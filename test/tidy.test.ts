@@ -17,6 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   http: ["catalog", "filter", "ledger", "schema"],
   ingress: ["catalog", "ledger"],
   push: ["catalog", "ledger"],
+  reply: [],
   topic: ["filter", "sql"],
   subscription: ["filter", "sql"],
   limiter: ["sql"],
@@ -30,7 +31,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 /** Packages of src, each with the places that may import it. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@cfworker/json-schema": ["schema"],
-  "cloudflare:workers": ["topic", "subscription", "limiter", "push", "catalog", "http", "src/index.ts"],
+  "cloudflare:workers": [
+    "topic",
+    "subscription",
+    "limiter",
+    "push",
+    "reply",
+    "catalog",
+    "http",
+    "src/index.ts",
+  ],
   croner: ["src/catalog/cron.ts"],
   "drizzle-orm": ["catalog"],
   "@hono/zod-openapi": ["http"],
@@ -138,6 +148,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
   "src/push/dispatch.ts": { may: ["async"], why: "it is the course of one dispatch, handed what it needs" },
   "src/push/sending.ts": { may: ["async"], why: "it awaits the requests of a dispatch, and its claims" },
   "src/push/reporting.ts": { may: ["async"], why: "it reports while the requests are under way" },
+  "src/push/replying.ts": { may: ["async"], why: "it awaits the object that a reply is written to" },
   "src/push/webhook.ts": { may: ["async"], why: "it is the request to the endpoint; fetch is handed in" },
   "src/push/credentials.ts": {
     may: ["async"],

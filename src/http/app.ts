@@ -5,6 +5,7 @@ import { RegExpRouter } from "hono/router/reg-exp-router";
 import type { ZodObject } from "zod";
 import { refuse } from "../errors";
 import { type Runtime, systemRuntime } from "../runtime";
+import { askRoutes } from "./ask-routes";
 import { attemptRoutes } from "./attempt-routes";
 import { auditLogRoute } from "./audit-log-routes";
 import { auditRoutes } from "./audit-routes";
@@ -22,6 +23,7 @@ import { problemResponse } from "./problem";
 import { producerRoutes } from "./producer-routes";
 import { inboundRoute, publishRoutes } from "./publish-routes";
 import { pullRoutes } from "./pull-routes";
+import { replyRoutes } from "./reply-routes";
 import { type HonoEnv, refusalOfFault, serve } from "./request-routes";
 import type { Route } from "./route";
 import { scheduleRoutes } from "./schedule-routes";
@@ -40,6 +42,7 @@ import { callbackRoutes, verifyRoutes } from "./verify-routes";
 export const routes: readonly Route[] = [
   ...topicRoutes,
   ...[topicPlace, queuePlace].flatMap(publishRoutes),
+  ...[topicPlace, queuePlace].flatMap(askRoutes),
   ...[topicPlace, queuePlace].flatMap(messageRoutes),
   ...[topicPlace, queuePlace].flatMap(timelineRoutes),
   ...[topicPlace, queuePlace].flatMap(delayRoutes),
@@ -58,6 +61,7 @@ export const routes: readonly Route[] = [
   ...[subscriptionPlace, queuePlace].flatMap(seekRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(snapshotRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(pullRoutes),
+  ...[subscriptionPlace, queuePlace].flatMap(replyRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(socketRoutes),
   ...[topicPlace, subscriptionPlace, queuePlace].flatMap(ticketRoutes),
   ...[subscriptionPlace, queuePlace].flatMap(claimRoutes),

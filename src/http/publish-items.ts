@@ -184,10 +184,10 @@ function checkTexts(item: Readonly<Record<string, unknown>>, at: string): Refuse
   return wrong(`${at}attributes`, "an object of strings");
 }
 
-type Data = { body: Uint8Array; contentType: string };
+export type Data = { body: Uint8Array; contentType: string };
 
 /** The message's bytes: a string is its UTF-8, `dataBase64` what it encodes, any other value its JSON. */
-function readData({ data, dataBase64 }: Readonly<Record<string, unknown>>, at: string): Result<Data> {
+export function readData({ data, dataBase64 }: Readonly<Record<string, unknown>>, at: string): Result<Data> {
   if (data !== undefined && dataBase64 !== undefined) {
     return refuse("invalid-request", "A message has data or dataBase64, not both.", { field: `${at}data` });
   }

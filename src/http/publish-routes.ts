@@ -9,7 +9,7 @@ import { limits } from "../limits";
 import type { ProducerMark } from "../record-batch";
 import { authenticateInbound } from "./auth";
 import type { Broker } from "./broker";
-import { eventMode, readEventBatch, readOne } from "./event-items";
+import { type EventMode, eventMode, readEventBatch, readOne } from "./event-items";
 import { takeInAll, takeInOne } from "./intake";
 import type { Metering } from "./metering-store";
 import type { PathParams, TopicPlace } from "./place-routes";
@@ -111,22 +111,34 @@ export const inboundRoute: Route = route({
 // ── reading ──────────────────────────────────────────────────────────────────────────────────────────
 
 async function publishRaw(asked: Asked): Promise<Result<never> | Response> {
-  const { broker, request } = asked;
+  const { request } = asked;
   const mode = eventMode(request.headers);
   if (!mode.ok) return mode;
   if (mode.value === "batched") return publishBatch(asked);
-  const body = await readBody(request, mode.value === "structured" ? limits.eventBytes : limits.messageBytes);
-  if (!body.ok) return body;
-  const stamp = stampOf(broker, request, asked.since);
-  const read = readOne(mode.value, request.headers, body.value, asked.topic.settings, stamp);
-  if (!read.ok) return read;
-  const topic = await knowingPriorities(broker, asked.topic, [read]);
-  const item = takeInOne(read.value, topic, request.headers);
-  if (!item.ok) return item;
+  const single = await readSingle(asked, mode.value);
+  if (!single.ok) return single;
+  const { topic, draft } = single.value;
   const producer = producerOf(request.headers, 1);
   if (!producer.ok) return producer;
-  const publish = publishOf([item], { atomic: false, producer: producer.value }, request);
+  const publish = publishOf([ok(draft)], { atomic: false, producer: producer.value }, request);
   return publishMetered({ ...asked, topic }, publish, "single");
+}
+
+/** `topic` as it is known once the message was read: a priority that it names may have been added since. */
+type Single = Readonly<{ topic: TopicEntry; draft: Draft }>;
+
+/** The one message of a request: its raw body, or an event. */
+export async function readSingle(
+  { broker, topic: known, request, since }: Omit<Asked, "principal" | "metering">,
+  mode: Exclude<EventMode, "batched"> | undefined,
+): Promise<Result<Single>> {
+  const body = await readBody(request, mode === "structured" ? limits.eventBytes : limits.messageBytes);
+  if (!body.ok) return body;
+  const read = readOne(mode, request.headers, body.value, known.settings, stampOf(broker, request, since));
+  if (!read.ok) return read;
+  const topic = await knowingPriorities(broker, known, [read]);
+  const draft = takeInOne(read.value, topic, request.headers);
+  return draft.ok ? ok({ topic, draft: draft.value }) : draft;
 }
 
 async function publishBatch(asked: Asked): Promise<Result<never> | Response> {

@@ -29,6 +29,9 @@ const pulled = z
             description: "Settles this delivery. Absent under at-most-once: it is settled already.",
           }),
           deadlineAt: instant.optional(),
+          replyTo: z.string().optional().meta({
+            description: "It is a request: its reply (`POST …/reply`) names this.",
+          }),
         })
         .meta({ id: "PulledMessage" }),
     ),

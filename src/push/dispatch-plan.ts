@@ -29,7 +29,16 @@ export type Plan = Readonly<{
 /** For each message id that a batch endpoint named as failed, its reason. */
 export type Failures = ReadonlyMap<string, string>;
 
-type Acknowledgement = Readonly<{ status: number; at: number; latencyMs: number; failures: Failures }>;
+/** What an endpoint answered to a request; without a body when that was larger than is kept. */
+export type PushedReply = Readonly<{ contentType: string; body: Uint8Array; tooLarge?: true }>;
+
+type Acknowledgement = Readonly<{
+  status: number;
+  at: number;
+  latencyMs: number;
+  failures: Failures;
+  reply?: PushedReply;
+}>;
 
 /**
  * How one request was answered. `failures` are messages that a 2xx did not acknowledge; `handOver` is there when

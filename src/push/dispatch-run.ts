@@ -7,6 +7,7 @@ import type { Result } from "../errors";
 import type { LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
 import type { Pace } from "../pace";
+import type { ReplyTo, Said } from "../reply-calls";
 import type { PushSettings } from "../settings";
 import type { DispatchOutcome, ReportAnswer, ReportCall } from "../subscription-calls";
 import { ClaimsStore } from "./claims-store";
@@ -25,6 +26,8 @@ export type Dispatching = Wire &
     ledger: LedgerStore;
     sleep(ms: number): Promise<void>;
     report(call: ReportCall): Promise<Result<ReportAnswer>>;
+    /** Writes the reply to a request where its asker waits. */
+    reply(to: ReplyTo, said: Said): Promise<Result<unknown>>;
     /** How long the topic keeps messages; undefined when that cannot be told now. Only for effectively-once. */
     topicRetentionMs(): Promise<number | undefined>;
     /** The endpoint answered 410 Gone. */

@@ -12,7 +12,7 @@ import type { Result } from "../errors";
 import { LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
 import { toBase64 } from "../message-json";
-import { objectName } from "../object-name";
+import { objectName, replyName } from "../object-name";
 import { systemRuntime } from "../runtime";
 import type { VerifyCall, VerifyCalls } from "../verify-calls";
 import { dispatch } from "./dispatch";
@@ -29,6 +29,7 @@ export class Dispatcher extends WorkerEntrypoint<Env> implements DispatchCalls, 
       ...{ ...world, local, secretsKeys, ownHosts },
       ledger: new LedgerStore(env.LEDGER, systemRuntime),
       report: (report) => subscription.report(report),
+      reply: (to, said) => env.REPLY.getByName(replyName(to)).answer({ secret: to.secret, ...said }),
       topicRetentionMs: () => topicRetentionMs(env, call.topic),
       endpointGone: () => this.ctx.waitUntil(pauseGone(env, call)),
       log: (line) => {

@@ -101,7 +101,7 @@ async function report(run: Run, what: Omit<ReportCall, "leaseId">): Promise<bool
 }
 
 /** Repeats what faults, a few times and with jitter. Undefined when it faulted every time. */
-async function trying<T>(run: Run, tries: number, attempt: () => Promise<T>): Promise<T | undefined> {
+export async function trying<T>(run: Run, tries: number, attempt: () => Promise<T>): Promise<T | undefined> {
   const { runtime, sleep } = run.deps;
   for (let tried = 1; ; tried++) {
     try {

@@ -11,6 +11,7 @@ import { type Credentials, openCredentials, sendAuthorized } from "./credentials
 import type { Item, WebhookAnswer } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
 import { advance, giveBack, type Run } from "./dispatch-run";
+import { keepReply, repliesTo } from "./replying";
 import type { Endpoint } from "./webhook";
 
 const EXPIRED = "the message has expired";
@@ -135,12 +136,14 @@ async function carry(run: Run, endpoint: OpenEndpoint, parcel: readonly Item[]):
     return giveBack(run, [...parcel, ...run.plan.pending], limits.tokenAwayMs, answer.reason);
   }
   noteSigns(run, parcel, answer);
+  // Before the delivery is settled, and before its claim: a crash between them has the message, and its reply, come again.
+  const kept = repliesTo(answer) ? await keepReply(run, parcel, answer) : answer;
   // Before the outcomes, which give back what is behind a failure in its lane: acknowledged, it settles unsent then.
-  const acknowledged = parcel.filter((item) => plans.isAcknowledged(item, answer));
-  if (answer.delivered && answer.handOver) claims?.handOver(acknowledged, answer.handOver.leaseMs);
+  const acknowledged = parcel.filter((item) => plans.isAcknowledged(item, kept));
+  if (kept.delivered && kept.handOver) claims?.handOver(acknowledged, kept.handOver.leaseMs);
   else claims?.complete(acknowledged);
-  advance(run, plans.settleParcel(run.plan, parcel, answer));
-  if (answer.delivered || !answer.gone || run.gone) return;
+  advance(run, plans.settleParcel(run.plan, parcel, kept));
+  if (kept.delivered || !kept.gone || run.gone) return;
   run.gone = true;
   run.stopped ??= "the endpoint is gone";
   deps.endpointGone();

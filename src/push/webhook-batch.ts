@@ -19,6 +19,7 @@ export function batchBody(partition: number, items: readonly Item[], claims?: Cl
       ...messageJson(message),
       ...{ partition, offset, attempt },
       ...(held && { claim: held.claim, claimFence: held.fence }),
+      ...(message.replyTo !== undefined && { replyTo: message.replyTo }),
     };
   });
   return JSON.stringify({ messages });

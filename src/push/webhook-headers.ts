@@ -37,7 +37,7 @@ export function messageHeaders(
   { topic, subscription, partition }: Origin,
   { message, offset, attempt }: Readonly<{ message: Message; offset: number; attempt: number }>,
 ): HeaderList {
-  const { orderingKey, subject, attributes = {}, headers = {}, traceparent, tracestate } = message;
+  const { orderingKey, subject, attributes = {}, headers = {}, traceparent, tracestate, replyTo } = message;
   const list: Record<string, string> = foreignHeaders(headers);
   for (const [name, value] of Object.entries(attributes)) {
     list[`pennypost-attr-${name.toLowerCase()}`] = headerSafe(value);
@@ -50,6 +50,7 @@ export function messageHeaders(
   list["pennypost-attempt"] = String(attempt);
   if (orderingKey !== undefined) list["pennypost-ordering-key"] = headerSafe(orderingKey);
   if (subject !== undefined) list["pennypost-subject"] = headerSafe(subject);
+  if (replyTo !== undefined) list["pennypost-reply-to"] = replyTo;
   if (traceparent !== undefined) list.traceparent = headerSafe(traceparent);
   if (tracestate !== undefined) list.tracestate = headerSafe(tracestate);
   return list;

@@ -2,12 +2,14 @@
 // answer here, never a throw: a refused connection, a timeout and a 500 all end one attempt.
 
 import { limits } from "../limits";
+import { joinBytes } from "../record-batch";
 import type { Runtime } from "../runtime";
 import type { PushSettings } from "../settings";
 import { childTraceparent } from "../trace-context";
 import type { Failures, Item, WebhookAnswer } from "./dispatch-plan";
 import { CLAIM_LEASE_MS, type Claims, handOverMs } from "./hand-over";
 import { hostOf, REQUEST_ORIGIN } from "./handshake";
+import { type Bytes, mayReply, replyOf } from "./pushed-reply";
 import { retryAfterMs } from "./retry-after";
 import { batchId, sign } from "./signature";
 import { BATCH_CONTENT_TYPE, batchBody, batchComposition, batchFailures } from "./webhook-batch";
@@ -136,10 +138,9 @@ async function judge(
 ): Promise<WebhookAnswer> {
   const { status } = response;
   const isBatch = endpoint.push.batchMaxMessages > 1;
-  const body = await readText(
-    response,
-    isBatch && response.ok ? limits.batchAnswerBytes : limits.responseBytes,
-  );
+  const isReply = !isBatch && mayReply(parcel, response);
+  const bytes = await readBytes(response, answerBytes(response, { isBatch, isReply }));
+  const body = textOf(bytes);
   const now = wire.runtime.now();
   const latencyMs = now - at;
   if (!response.ok) {
@@ -156,35 +157,56 @@ async function judge(
   const contentType = response.headers.get("content-type");
   const nameOf = nameInBatch(endpoint.origin, endpoint.push.format);
   const failures = isBatch ? batchFailures({ contentType, ...body }, parcel, nameOf) : NO_FAILURES;
-  if (failures) return { delivered: true, status, at, latencyMs, failures };
+  if (isReply && bytes.end === "broken") {
+    // Its asker waits for it, and half of it is none: the attempt has failed.
+    return { delivered: false, note: { at, status, error: "its reply broke off", latencyMs }, gone: false };
+  }
+  const reply = isReply ? replyOf(contentType, bytes) : undefined;
+  if (failures) return { delivered: true, status, at, latencyMs, failures, ...(reply && { reply }) };
   const note = { at, status, error: "its answer about the batch cannot be understood", latencyMs };
   return { delivered: false, note, gone: false };
+}
+
+function answerBytes(
+  { ok }: Response,
+  { isBatch, isReply }: Readonly<{ isBatch: boolean; isReply: boolean }>,
+): number {
+  if (isReply) return limits.replyBytes;
+  return isBatch && ok ? limits.batchAnswerBytes : limits.responseBytes;
+}
+
+/** Reads at most `maxBytes` of a body as text, and cancels the rest. */
+export async function readText(response: Response, maxBytes: number): Promise<Body> {
+  return textOf(await readBytes(response, maxBytes));
 }
 
 /**
  * Reads at most `maxBytes` of a body and cancels the rest. A body that breaks off is read as far as it came: by
  * its status the endpoint has answered.
  */
-export async function readText(response: Response, maxBytes: number): Promise<Body> {
+async function readBytes(response: Response, maxBytes: number): Promise<Bytes> {
   const reader = response.body?.getReader();
-  if (reader === undefined) return { text: "", whole: true };
-  const decoder = new TextDecoder();
-  let text = "";
-  let bytes = 0;
+  if (reader === undefined) return { bytes: new Uint8Array(), end: "whole" };
+  const chunks: Uint8Array[] = [];
+  let left = maxBytes;
   try {
-    for (;;) {
+    while (left >= 0) {
       const { done, value } = await reader.read();
-      if (done) return { text: text + decoder.decode(), whole: true };
-      const chunk = value.subarray(0, maxBytes - bytes);
-      text += decoder.decode(chunk, { stream: true });
-      bytes += value.byteLength;
-      if (bytes > maxBytes) break;
+      if (done) return { bytes: joinBytes(chunks), end: "whole" };
+      chunks.push(value.subarray(0, left));
+      left -= value.byteLength;
     }
   } catch {
-    return { text, whole: false };
+    return { bytes: joinBytes(chunks), end: "broken" };
   }
   await reader.cancel().catch(() => undefined);
-  return { text, whole: false };
+  return { bytes: joinBytes(chunks), end: "cut" };
+}
+
+/** A character that was cut through is left out. */
+function textOf({ bytes, end }: Bytes): Body {
+  const whole = end === "whole";
+  return { text: new TextDecoder().decode(bytes, { stream: !whole }), whole };
 }
 
 function describeAnswer(response: Response, { text }: Body): string {

@@ -201,6 +201,7 @@ export function fakeCatalog() {
     TOPIC: objects.TOPIC,
     SUBSCRIPTION: objects.SUBSCRIPTION,
     LIMITER: real.LIMITER,
+    REPLY: real.REPLY,
     CATALOG: d1,
     LOG: "off",
   };

@@ -33,7 +33,7 @@ const document = JSON.parse(openApi()) as {
 };
 
 /** Texts of a form that is bounded, read into something else: their schema shows a mere text. */
-const PLACES = /^(body\.(ackIds|ids)\[\]|body\.claims\[\]\.claim|id|after)$/;
+const PLACES = /^(body\.(ackIds|ids)\[\]|body\.ackId|body\.claims\[\]\.claim|id|after)$/;
 
 /** Bounded where a schema cannot say it, with where. */
 const BOUNDED_ELSEWHERE: Readonly<Record<string, string>> = {
@@ -55,7 +55,7 @@ const BOUNDED_ELSEWHERE: Readonly<Record<string, string>> = {
   ticket: "readTicket",
   token: "mayBeToken",
 };
-const isPublish = (path: string) => /\/messages(\/batch)?$|^\/v1\/in\//.test(path);
+const isPublish = (path: string) => /\/messages(\/batch)?$|\/request$|^\/v1\/in\//.test(path);
 
 function* unbounded(schema: Schema, at: string): Generator<string> {
   const { $ref, type, items, properties = {}, additionalProperties } = schema;

@@ -12,8 +12,8 @@ export type FuzzAnswer = Readonly<{
 }>;
 export type Send = (request: HostileRequest) => Promise<FuzzAnswer>;
 
-/** The only refusals that a broker without a fault gives with 5xx: it is busy, or has no token. */
-const AWAY = ["overloaded", "unavailable", "not-configured"];
+/** The only refusals that a broker without a fault gives with 5xx: it is busy, has no token, or nobody has replied. */
+const AWAY = ["overloaded", "unavailable", "not-configured", "reply-timeout"];
 
 /** Why this answer is a fault; undefined when it is none. `withinMs` bounds how long it may have taken. */
 export function faultOf(
@@ -23,7 +23,7 @@ export function faultOf(
 ): string | undefined {
   const { status, contentType, text, ms } = answer;
   if (ms > withinMs) return `answered after ${Math.round(ms)} ms`;
-  if (status >= 500 && status !== 503) return `answered ${status}: ${text.slice(0, 300)}`;
+  if (status >= 500 && status !== 503 && status !== 504) return `answered ${status}: ${text.slice(0, 300)}`;
   // The answer to HEAD has no body to judge.
   if (status < 400 || method === "HEAD") return undefined;
   if (contentType !== "application/problem+json") return `answered ${status} as '${contentType}'`;

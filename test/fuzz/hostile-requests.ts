@@ -64,6 +64,8 @@ const REFUSED_URL = "http://127.0.0.1:9/hook";
 const SUFFIXES = ["/", "//", "/..", "/..%2f..%2fv1", "%00", "%2f", "/.", ";x=1", "%c0%af", "/__proto__"];
 /** A valid wait would be waited for, and a valid number of partitions made. */
 const NEVER_LARGE = new Set(["waitMs", "partitions"]);
+/** A valid request would be waited for, by default for half a minute. */
+const NOT_WAITED_FOR: readonly Header[] = [["prefer", "wait=0"]];
 
 export type Route = Readonly<{ path: string; method: string; operation: Operation }>;
 
@@ -103,7 +105,11 @@ export function hostileRequest(
       route: `${method.toUpperCase()} ${path}`,
       method: request.method,
       path: `${request.path}${request.query}`,
-      headers: [...(body ? [["content-type", body.type] as const] : []), ...request.headers],
+      headers: [
+        ...(body ? [["content-type", body.type] as const] : []),
+        ...(path.endsWith("/request") ? NOT_WAITED_FOR : []),
+        ...request.headers,
+      ],
       ...(body && { body: body.bytes }),
     }));
 }

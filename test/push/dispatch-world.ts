@@ -8,6 +8,7 @@ import type { Message } from "../../src/message";
 import { dispatch } from "../../src/push/dispatch";
 import type { Dispatching } from "../../src/push/dispatch-run";
 import { packRecords } from "../../src/record-batch";
+import type { ReplyTo, Said } from "../../src/reply-calls";
 import type { Runtime } from "../../src/runtime";
 import {
   defaultSubscriptionSettings,
@@ -52,6 +53,10 @@ export class World {
   readonly sent: Sent[] = [];
   readonly reports: (ReportCall & { at: number })[] = [];
   readonly lines: Readonly<Record<string, unknown>>[] = [];
+  readonly replies: (Said & { to: ReplyTo })[] = [];
+  replyTries = 0;
+  /** Whether the object of a request's replies is away at this try. */
+  repliesAway: (tries: number) => boolean = () => false;
   gone = 0;
   underWay = 0;
   mostUnderWay = 0;
@@ -199,6 +204,12 @@ export class World {
       timeout: (ms) => this.timeout(ms),
       fetch: (url, init) => this.post(url, init),
       report: (call) => this.take(call),
+      reply: async (to, said) => {
+        this.replyTries += 1;
+        if (this.repliesAway(this.replyTries)) throw new Error("the object of the replies is away");
+        this.replies.push({ to, ...said });
+        return ok("first");
+      },
       topicRetentionMs: async () => this.topicRetentionMs,
       endpointGone: () => {
         this.gone += 1;

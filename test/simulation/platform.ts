@@ -201,6 +201,7 @@ export class Platform {
       sleep: (ms) => agenda.sleep(ms, owner),
       report: async (report) =>
         (await network.call(owner, subscription.remote, "report", [report])) as Result<null>,
+      reply: () => Promise.reject(new Error("nobody asks in a world")),
       topicRetentionMs: async () => {
         const topic = await this.catalogFor(owner).store.topic(call.topic);
         return topic.ok ? topic.value.settings.retentionMs : undefined;

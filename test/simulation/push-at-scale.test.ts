@@ -59,6 +59,7 @@ async function newWorld() {
       // Nothing here takes time: no report is made before the last.
       sleep: () => new Promise(() => {}),
       report: (report) => objects.subscriptions.getByName(objectName(call.generation, 0)).report(report),
+      reply: () => Promise.reject(new Error("nobody asks here")),
       topicRetentionMs: async () => undefined,
       endpointGone: () => {},
       log: () => {},
