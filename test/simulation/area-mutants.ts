@@ -161,4 +161,14 @@ export const AREA_MUTANTS: readonly Mutant[] = [
   ...of(["moves", "ttl"], LETTERS),
   ...of(["rebirth"], LIVES),
   ...of(["settings"], SETTINGS),
+  {
+    name: "a dispatch whose call arrives twice is carried out twice",
+    edits: [
+      {
+        file: "src/push/dispatch.ts",
+        find: `if (!(await deps.begin())) return;`,
+        put: `await deps.begin();`,
+      },
+    ],
+  },
 ];
