@@ -25,7 +25,7 @@ const TIME: Area = [
   one(
     "the alarm is not set for what is delayed",
     "topic/topic-memory.ts",
-    "const releaseAt = state.log.delays.nextDueAt ?? Number.POSITIVE_INFINITY;",
+    "const releaseAt = state.delays.nextDueAt ?? Number.POSITIVE_INFINITY;",
     "const releaseAt = Number.POSITIVE_INFINITY;",
   ),
   one(
