@@ -28,7 +28,13 @@ export type DispatchCall = Readonly<{
   sending?: Sending;
 }>;
 
+/** Asks whoever made a call whether to go on with it. True the first time, and never again. */
+export type Begin = () => Promise<boolean>;
+
 export interface DispatchCalls {
-  /** Carries a leased batch to its endpoint and reports how it fared. Never throws for an endpoint's fault. */
-  deliver(call: DispatchCall): Promise<void>;
+  /**
+   * Carries a leased batch to its endpoint and reports how it fared. Never throws for an endpoint's fault. `begin` is
+   * made for this call alone: however often that arrives, one dispatch sends.
+   */
+  deliver(call: DispatchCall, begin: Begin): Promise<void>;
 }

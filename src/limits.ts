@@ -139,8 +139,8 @@ export const limits = {
   maxNackDelayMs: 12 * hour,
   reasonLength: 1_000,
   openLeases: 1_000,
-  /** At-most-once leases whose ids are remembered, so that a call which arrives twice settles nothing the second time. */
-  handedOutLeases: 1_000,
+  /** Leases whose ids are remembered, so that a call which comes again late leases nothing: about 1 MB in memory. */
+  handedOutLeases: 10_000,
   maxInFlight: 20_000,
   defaultMaxInFlight: 1_000,
   /** Deliveries that wait, and as many lanes, per partition; past either the subscription stops reading on: both are in memory. */

@@ -163,8 +163,13 @@ export interface TopicCalls {
   /** Tells the topic of a subscription and fixes where it starts; a repeat gets the first answer. */
   attach(call: AttachCall): Promise<Result<AttachAnswer>>;
   detach(call: { generation: string }): Promise<Result<null>>;
-  /** The topic is raised to `partitions`: from here on what then belongs elsewhere is not taken any more. */
+  /**
+   * The topic is raised to `partitions`: from here on what then belongs elsewhere is not taken any more, and what is delayed
+   * of it is handed there. Refused while that cannot take it: said again, it goes on.
+   */
   cut(call: { partitions: number }): Promise<Result<null>>;
+  /** Takes delayed messages over from the partition that their keys left. Nobody is asked about their ids. */
+  adopt(call: Pick<AppendCall, "batches">): Promise<Result<readonly BatchAnswer[]>>;
   cuts(): Promise<Result<readonly Cut[]>>;
   /** Which of `ids` this partition, or one it came from, has seen; and when the keys of `child` left it, if they did. */
   knows(call: {

@@ -94,6 +94,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it looks for lost followers in the log, and has the dying buried",
   },
+  "src/topic/departure-desk.ts": {
+    may: ["async"],
+    why: "it hands delayed messages to the partitions that their keys went to",
+  },
   "src/topic/lineage-desk.ts": {
     may: ["async"],
     why: "it asks the partition that its keys came from, and answers those they went to",

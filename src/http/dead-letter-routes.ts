@@ -2,7 +2,7 @@
 
 import type { ZodType } from "zod";
 import { shownFields } from "../catalog/audit-details";
-import { ok, type Result, refuse } from "../errors";
+import { type BrokerError, ok, type Result, refuse } from "../errors";
 import { recorded, resourceAt } from "./audit-log-routes";
 import type { Broker } from "./broker";
 import {
@@ -22,7 +22,7 @@ import { mayMoveTo, moveLetters } from "./letter-move-store";
 import { type Count, findLetter, listLetters, purgeLetters, redriveLetters } from "./letters-store";
 import { parseAfter } from "./partition-routes";
 import { type Found, type PathParams, type SubscriptionPlace, withFresh } from "./place-routes";
-import { problemOf } from "./problem";
+import { problemOf, problemResponse } from "./problem";
 import { type Route, reply, route } from "./route";
 import { type LetterPlace, letterPlace, letterText, listOf } from "./schemas";
 
@@ -85,10 +85,15 @@ export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace)
           () => find(broker, names),
           (found) => {
             const note = { action: "redrive", resource: resourceAt(names), details: shownFields(body) };
-            return recorded(broker, note, () => send(broker, found, body), shownFields);
+            return recorded(
+              broker,
+              note,
+              () => send(broker, found, body),
+              ({ told }) => shownFields(told),
+            );
           },
         );
-        return done.ok ? reply(200, done.value) : done;
+        return done.ok ? tell(done.value) : done;
       },
     }),
     route({
@@ -107,25 +112,37 @@ export function deadLetterRoutes({ base, tag, params, find }: SubscriptionPlace)
             return recorded(broker, note, purge, ({ done, more }) => ({ purged: done, more }));
           },
         );
-        return done.ok ? reply(200, { purged: done.value.done, more: done.value.more }) : done;
+        if (!done.ok) return done;
+        const { done: purged, more, stopped } = done.value;
+        return tell({ told: { purged, more }, stopped });
       },
     }),
   ];
 }
 
-async function send(broker: Broker, found: Found, body: Redrive): Promise<Result<object>> {
+/** What was done, and why no more was, if something stopped it. */
+type Told = Readonly<{ told: object; stopped?: BrokerError | undefined }>;
+
+/** Whoever looks at the status alone learns that it is not done, and by the counts how far it came. */
+function tell({ told, stopped }: Told) {
+  return stopped ? problemResponse(stopped, { ...told }) : reply(200, told);
+}
+
+async function send(broker: Broker, found: Found, body: Redrive): Promise<Result<Told>> {
   const rules = checkRedrive(body, found.topic.name, broker.runtime.now());
   if (!rules.ok) return rules;
   const chosen = selectionOf(body);
   if (body.toTopic !== undefined) {
     const moved = await moveLetters(broker, found, chosen, body.toTopic);
     if (!moved.ok) return moved;
-    return ok({ redriven: 0, superseded: 0, moved: moved.value.done, ...refusalsOf(moved.value) });
+    const { done, stopped } = moved.value;
+    return ok({ told: { redriven: 0, superseded: 0, moved: done, ...refusalsOf(moved.value) }, stopped });
   }
   const done = await redriveLetters(broker, found, chosen, body);
   if (!done.ok) return done;
-  const { done: redriven, superseded, until } = done.value;
-  return ok({ redriven, superseded, ...refusalsOf(done.value), ...(until !== undefined && { until }) });
+  const { done: redriven, superseded, until, stopped } = done.value;
+  const next = until !== undefined && { until };
+  return ok({ told: { redriven, superseded, ...refusalsOf(done.value), ...next }, stopped });
 }
 
 function refusalsOf({ refused, refusals, more }: Count) {

@@ -25,7 +25,7 @@ export function mayMoveTo(principal: Principal, target: string): Result<null> {
   return refuse("forbidden", `This needs the scope publish on "${target}".`, { field: "toTopic" });
 }
 
-/** Moves the chosen to the topic or queue `toTopic`. Refused when that cannot take them now: ask again. */
+/** Moves the chosen to the topic or queue `toTopic`. Stops when that cannot take them now: ask again. */
 export async function moveLetters(
   broker: Broker,
   found: Found,
@@ -65,9 +65,8 @@ async function moveSome(
   const left = sent.taken.map(({ epoch, offset, redrives }) => ({ epoch, offset, redrives }));
   const moved = left.length > 0 ? await at.moveLetters({ letters: left }) : ok({ moved: 0 });
   if (!moved.ok) return moved;
-  if (!sent.result.ok) return sent.result;
   refusals.push(...sent.refused.map(({ letter, error }) => ({ at: place(letter), error })));
-  return ok({ done: moved.value.moved, refusals, next });
+  return ok({ done: moved.value.moved, refusals, next, stopped: sent.stopped });
 }
 
 async function toMoving(letter: DeadLetter, message: Message): Promise<Moving> {
@@ -79,7 +78,7 @@ type Sent = Readonly<{
   taken: readonly DeadLetter[];
   refused: readonly Readonly<{ letter: DeadLetter; error: Refusal["error"] }>[];
   /** The first refusal of a whole call; what came after it was not sent, so that no key is overtaken. */
-  result: Result<null>;
+  stopped?: Refusal["error"];
 }>;
 
 async function sendAll(broker: Broker, target: TopicEntry, bounds: readonly Bound[]): Promise<Sent> {
@@ -92,7 +91,7 @@ async function sendAll(broker: Broker, target: TopicEntry, bounds: readonly Boun
     if (!answers.ok) {
       // So that whoever asks again, as for a subscription that is gone, finds the target as it is now.
       if (answers.error.code === "gone") broker.catalog.store.forget(target.name);
-      return { taken, refused, result: answers };
+      return { taken, refused, stopped: answers.error };
     }
     const byId = new Map(answers.value.map((answer) => [answer.batchId, answer]));
     for (const { letter, batch } of call) {
@@ -103,8 +102,8 @@ async function sendAll(broker: Broker, target: TopicEntry, bounds: readonly Boun
     }
     if (outOfDate) {
       broker.catalog.store.forget(target.name);
-      return { taken, refused, result: { ok: false, error: outOfDate } };
+      return { taken, refused, stopped: outOfDate };
     }
   }
-  return { taken, refused, result: ok(null) };
+  return { taken, refused };
 }

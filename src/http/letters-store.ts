@@ -6,8 +6,9 @@ import { type BrokerError, ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Broker } from "./broker";
 import { HIGHEST_EPOCH, type Redrive, type Selection } from "./dead-letter-schemas";
-import { everyPartition, subscriptionAt } from "./partition-routes";
+import { inEachPartition, subscriptionAt } from "./partition-routes";
 import type { Found } from "./place-routes";
+import { refusalOfFault } from "./request-routes";
 import type { LetterPlace } from "./schemas";
 
 // ── a page ───────────────────────────────────────────────────────────────────────────────────────────
@@ -69,84 +70,103 @@ export type Step = Readonly<{
   superseded?: number;
   refusals?: readonly Refusal[];
   next?: LetterAt | undefined;
+  /** Why it went no further than that. */
+  stopped?: BrokerError | undefined;
 }>;
 type Tally = Readonly<{ done: number; superseded: number; refused: number; refusals: readonly Refusal[] }>;
-/** `more`: some were not come to. */
-export type Count = Tally & Readonly<{ more: boolean }>;
+/** `more`: some were not come to. `stopped`: because a partition, or the other topic, could not go on. */
+export type Count = Tally & Readonly<{ more: boolean; stopped?: BrokerError | undefined }>;
 export type Apply = (partition: number, chosen: DeadLetterSelection) => Promise<Result<Step>>;
 
 const NOTHING: Tally = { done: 0, superseded: 0, refused: 0, refusals: [] };
 
-/** Applies `apply` to what is chosen of each partition: side by side, or one after another. */
+/**
+ * Applies `apply` to what is chosen of each partition: side by side, or one after another. What stops it is refused when
+ * nothing was done before, and told with the count of what was.
+ */
 export async function applyToChosen(
-  partitions: number,
+  known: number,
   chosen: Selection,
   apply: Apply,
   inTurn = false,
 ): Promise<Result<Count>> {
-  const ids = "ids" in chosen ? Map.groupBy(chosen.ids, ({ partition }) => partition) : undefined;
-  const ask = (partition: number) =>
-    "where" in chosen
-      ? applyToMatching(partition, chosen.where, apply)
-      : applyToSome(partition, ids?.get(partition) ?? [], apply);
-  const counts = await (inTurn ? oneByOne(partitions, ask) : everyPartition(partitions, ask));
-  if (!counts.ok) return counts;
-  const tally = counts.value.reduce<Tally>(together, NOTHING);
-  return ok({ ...tally, more: counts.value.some(({ more }) => more) });
+  const work =
+    "ids" in chosen ? workOnIds(known, chosen.ids, apply) : workOnMatching(known, chosen.where, apply);
+  const counts = await inEachPartition(
+    [...work.keys()],
+    inTurn,
+    (partition) => work.get(partition)?.() ?? none(),
+  );
+  const tally = counts.reduce<Tally>(together, NOTHING);
+  const stopped = counts.find((count) => count.stopped)?.stopped;
+  if (stopped && tally.done + tally.superseded + tally.refused === 0) return { ok: false, error: stopped };
+  return ok({ ...tally, more: counts.some(({ more }) => more), stopped });
 }
 
-async function oneByOne<T>(
-  partitions: number,
-  ask: (partition: number) => Promise<Result<T>>,
-): Promise<Result<readonly T[]>> {
-  const values: T[] = [];
-  for (let partition = 0; partition < partitions; partition++) {
-    const answer = await ask(partition);
-    if (!answer.ok) return answer;
-    values.push(answer.value);
-  }
-  return ok(values);
+type Work = ReadonlyMap<number, () => Promise<Count>>;
+const none = async (): Promise<Count> => ({ ...NOTHING, more: false });
+
+function workOnMatching(known: number, where: DeadLetterFilter, apply: Apply): Work {
+  const partitions = [...Array(known).keys()];
+  return new Map(partitions.map((partition) => [partition, () => applyToMatching(partition, where, apply)]));
+}
+
+/** Those that the ids name. One that is not known here may be new since a raise; there is nothing of one that is none. */
+function workOnIds(known: number, ids: readonly LetterPlace[], apply: Apply): Work {
+  const named = [...Map.groupBy(ids, ({ partition }) => partition)];
+  const exist = named.filter(([partition]) => partition < limits.partitions);
+  return new Map(
+    exist.map(([partition, letters]) => [
+      partition,
+      async () => {
+        const count = await applyToSome(partition, letters, apply);
+        return partition >= known && count.stopped?.code === "gone" ? none() : count;
+      },
+    ]),
+  );
 }
 
 /** One call for each epoch, unless their messages are more than an answer carries. */
-async function applyToSome(
-  partition: number,
-  ids: readonly LetterAt[],
-  apply: Apply,
-): Promise<Result<Count>> {
+async function applyToSome(partition: number, ids: readonly LetterAt[], apply: Apply): Promise<Count> {
   let tally = NOTHING;
   for (const [epoch, letters] of Map.groupBy(ids, ({ epoch }) => epoch)) {
     let offsets = [...new Set(letters.map(({ offset }) => offset))];
     while (offsets.length > 0) {
-      const step = await apply(partition, { epoch, offsets });
-      if (!step.ok) return step;
-      tally = together(tally, tallyOf(step.value));
-      const { next } = step.value;
+      const step = await tryStep(apply, partition, { epoch, offsets });
+      tally = together(tally, tallyOf(step));
+      const { next, stopped } = step;
+      if (stopped) return { ...tally, more: true, stopped };
       offsets = next ? offsets.filter((offset) => offset > next.offset) : [];
     }
   }
-  return ok({ ...tally, more: false });
+  return { ...tally, more: false };
+}
+
+/** One step; a refusal or a fault has come to nothing, and stops. */
+async function tryStep(apply: Apply, partition: number, chosen: DeadLetterSelection): Promise<Step> {
+  try {
+    const step = await apply(partition, chosen);
+    return step.ok ? step.value : { done: 0, stopped: step.error };
+  } catch (fault) {
+    return { done: 0, stopped: refusalOfFault(fault) };
+  }
 }
 
 /** A bounded number of calls: a redriven delivery may die again while the rest is being redriven. */
-async function applyToMatching(
-  partition: number,
-  where: DeadLetterFilter,
-  apply: Apply,
-): Promise<Result<Count>> {
+async function applyToMatching(partition: number, where: DeadLetterFilter, apply: Apply): Promise<Count> {
   let tally = NOTHING;
   let after: LetterAt | undefined;
   let fruitful = 0;
   for (let calls = 0; calls < limits.selectionScans && fruitful < limits.selectionCalls; calls++) {
     const limit = limits.deadLettersPerCall;
-    const step = await apply(partition, { all: true, limit, where, ...(after && { after }) });
-    if (!step.ok) return step;
-    tally = together(tally, tallyOf(step.value));
-    if (step.value.done > 0) fruitful += 1;
-    after = step.value.next;
-    if (!after) return ok({ ...tally, more: false });
+    const step = await tryStep(apply, partition, { all: true, limit, where, ...(after && { after }) });
+    tally = together(tally, tallyOf(step));
+    if (step.stopped) return { ...tally, more: true, stopped: step.stopped };
+    if (step.done > 0) fruitful += 1;
+    after = step.next;
+    if (!after) return { ...tally, more: false };
   }
-  return ok({ ...tally, more: true });
+  return { ...tally, more: true };
 }
 
 function tallyOf({ done, superseded = 0, refusals = [] }: Step): Tally {
@@ -212,9 +232,11 @@ export async function findLetter(
   { topic, subscription }: Found,
   { partition, epoch, offset }: LetterPlace,
 ): Promise<Result<DeadLetter | undefined>> {
-  if (partition >= topic.partitions) return ok(undefined);
+  if (partition >= limits.partitions) return ok(undefined);
   const at = subscriptionAt(broker, subscription, partition);
   const found = await at.deadLetters({ epoch, after: offset - 1, limit: 1 });
+  // A partition that is not known here may be new since a raise, or be none.
+  if (!found.ok && found.error.code === "gone" && partition >= topic.partitions) return ok(undefined);
   if (!found.ok) return found;
   return ok(found.value.find((each) => each.epoch === epoch && each.offset === offset));
 }

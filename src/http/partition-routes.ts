@@ -43,6 +43,19 @@ export async function somePartitions<T>(
   return together(partitions.flatMap((partition) => answers.get(partition) ?? []));
 }
 
+/** Asks these partitions, which refuse nothing: a few at once, or one after another by their numbers. In no certain order. */
+export async function inEachPartition<T>(
+  partitions: readonly number[],
+  inTurn: boolean,
+  ask: (partition: number) => Promise<T>,
+): Promise<readonly T[]> {
+  const answers: T[] = [];
+  const note = async (partition: number) => void answers.push(await ask(partition));
+  if (!inTurn) await inParallel(partitions, note);
+  else for (const partition of [...partitions].sort((a, b) => a - b)) await note(partition);
+  return answers;
+}
+
 /** Asks these partitions one after another: a partition that a raise made comes after the one that its keys were in. */
 export async function partitionsInTurn<T>(
   partitions: readonly number[],

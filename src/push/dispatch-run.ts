@@ -1,7 +1,7 @@
 // A dispatch under way: what it was given, what of its lease is still to be sent and what became of the rest. Sending
 // (sending.ts) and reporting (reporting.ts) both move it on.
 
-import type { DispatchCall, Sending } from "../dispatch-calls";
+import type { Begin, DispatchCall, Sending } from "../dispatch-calls";
 import { type EndpointSigns, NO_SIGNS } from "../endpoint-signs";
 import type { Result } from "../errors";
 import type { LedgerStore } from "../ledger/ledger-store";
@@ -18,6 +18,7 @@ import type { Wire } from "./webhook";
 /** What a dispatch needs of the world. */
 export type Dispatching = Wire &
   Readonly<{
+    begin: Begin;
     local: boolean;
     /** What secrets are opened with, the newest first. */
     secretsKeys: readonly string[];

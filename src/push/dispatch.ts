@@ -1,7 +1,7 @@
 // One dispatch: sends a lease's messages, a few requests at once, and reports to the subscription how each fared.
 //
-//   claim (effectively-once) ─▶ send, parcel by parcel ─▶ write to the ledger ─▶ report
-//                                   └── every few seconds: write, report, extend the lease ──┘
+//   begin ─▶ claim (effectively-once) ─▶ send, parcel by parcel ─▶ write to the ledger ─▶ report
+//                                             └── every few seconds: write, report, extend the lease ──┘
 //
 // At-most-once has no lease and no report: all of it is settled before it comes here, so all of it is sent, once.
 
@@ -10,8 +10,12 @@ import { beginRun, type Dispatching, giveBack, type Run } from "./dispatch-run";
 import { reportLast, reportWhile } from "./reporting";
 import { sendAll } from "./sending";
 
-/** One dispatch, from the lease to its last report. */
+/**
+ * One dispatch, from the lease to its last report. Of a call that arrived twice the second dispatch does nothing: it would
+ * send beside the first, settle by the same lease, and, with no lease or under the same claims, send all of it again.
+ */
 export async function dispatch(call: DispatchCall, deps: Dispatching): Promise<void> {
+  if (!(await deps.begin())) return;
   const run = beginRun(call, deps);
   const { settled } = run;
   try {

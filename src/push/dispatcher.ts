@@ -6,7 +6,7 @@ import { WorkerEntrypoint } from "cloudflare:workers";
 import { callbackText } from "../callback-token";
 import { CatalogStore } from "../catalog/catalog-store";
 import { setPaused } from "../catalog/lifecycle";
-import type { DispatchCall, DispatchCalls } from "../dispatch-calls";
+import type { Begin, DispatchCall, DispatchCalls } from "../dispatch-calls";
 import { type Env, settings } from "../env";
 import type { Result } from "../errors";
 import { LedgerStore } from "../ledger/ledger-store";
@@ -21,11 +21,12 @@ import { askEndpoint, type Verifying } from "./verifying";
 
 export class Dispatcher extends WorkerEntrypoint<Env> implements DispatchCalls, VerifyCalls {
   /** Carries a leased batch to its endpoint and reports how it fared. Never throws for an endpoint's fault. */
-  async deliver(call: DispatchCall): Promise<void> {
+  async deliver(call: DispatchCall, begin: Begin): Promise<void> {
     const { env } = this;
     const { local, log, secretsKeys, ownHosts } = settings(env);
     const subscription = env.SUBSCRIPTION.getByName(objectName(call.generation, call.partition));
     await dispatch(call, {
+      begin: () => begin(),
       ...{ ...world, local, secretsKeys, ownHosts },
       ledger: new LedgerStore(env.LEDGER, systemRuntime),
       report: (report) => subscription.report(report),

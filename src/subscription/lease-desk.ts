@@ -39,7 +39,7 @@ export type DeskParts = Readonly<{
 }>;
 
 export class LeaseDesk {
-  /** At-most-once: leases that were settled as they were handed out. In memory only: a restart forgets them. */
+  /** Leases that were handed out, whatever became of them since. In memory only: a restart forgets them. */
   private readonly handedOut = new Set<string>();
   /** The last look came to its end among messages that the filter leaves out: there is more to look at. */
   hasMore = false;
@@ -61,7 +61,7 @@ export class LeaseDesk {
       if (!this.parts.isLive()) break;
       // After the last await: of a call and its repeat, both of which had to read, the first cuts.
       if (leasedBy(backlog, wanted.leaseId).length > 0) return this.leaseAgain(wanted.leaseId);
-      // Asked twice, it must not settle other deliveries that then reach nobody.
+      // Of a call that comes again when its lease has ended, nobody reads the answer: other deliveries would reach nobody.
       if (this.handedOut.has(wanted.leaseId)) break;
       const before = passedBy(backlog);
       const lease = this.cut(wanted);
@@ -130,9 +130,9 @@ export class LeaseDesk {
     });
     if (buffer.isHalfFull) for (const { offset } of leased) buffer.forget(offset);
     const answer = this.answer(leaseId, deadlineAt, leased, records);
-    if (!isSettled || leased.length === 0) return answer;
+    if (leased.length === 0) return answer;
     this.rememberHandedOut(leaseId);
-    return { ...answer, settled: true };
+    return isSettled ? { ...answer, settled: true } : answer;
   }
 
   private rememberHandedOut(leaseId: string): void {

@@ -136,8 +136,12 @@ export class LogReader {
       const key = this.buffer.get(firstOffset)?.orderingKey;
       if (key !== undefined) offsets.set(key, [...(offsets.get(key) ?? []), firstOffset]);
     }
+    // All there was then was looked at, and since then more was taken, or overtaken: where a lane had nothing, it is looked
+    // for again. Taken for looked at, its followers would be sought among messages that never stood in line.
+    const isOutrun = scannedTo >= to && this.backlog.counters.nextOffset > to;
+    const learnt = lanes.filter(({ key }) => !isOutrun || offsets.has(key));
     this.change(() => {
-      for (const { key } of lanes) learnFollowers(this.backlog, key, offsets.get(key) ?? [], scannedTo);
+      for (const { key } of learnt) learnFollowers(this.backlog, key, offsets.get(key) ?? [], scannedTo);
     });
   }
 }

@@ -1,7 +1,7 @@
 // Pushes: leases what is there and hands it to the dispatcher, a few dispatches at once. The dispatcher is called
 // outside the alarm and reports by itself: a slow endpoint never holds the object's timers.
 
-import type { DispatchCalls, Sending } from "../dispatch-calls";
+import type { Begin, DispatchCalls, Sending } from "../dispatch-calls";
 import { isUnverified } from "../endpoint-verification";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
@@ -119,7 +119,7 @@ export class PushPump {
     try {
       const { replay } = this.parts.backlog.counters;
       const call = { topic, subscription, generation, partition, replay, settings, lease, sending };
-      await this.parts.dispatcher.deliver(call);
+      await this.parts.dispatcher.deliver(call, beginOnce());
     } catch (fault) {
       // How far it came is unknown. The ack deadline ends the lease.
       console.error(JSON.stringify({ at: "subscription.dispatch", subscription, fault: String(fault) }));
@@ -140,6 +140,16 @@ export class PushPump {
     const isShort = countNext(backlog, buffer, push.batchMaxMessages) < push.batchMaxMessages;
     return isShort && until > this.parts.runtime().now() ? until : undefined;
   }
+}
+
+/** Lets one dispatch of a call begin, and no other: asked in whatever order, it is asked here. */
+function beginOnce(): Begin {
+  let begun = false;
+  return async () => {
+    const isFirst = !begun;
+    begun = true;
+    return isFirst;
+  };
 }
 
 /**

@@ -2,15 +2,24 @@
 // then. Every method runs inside the caller's transaction, so that a message is in one place only.
 
 import { ok, type Result, refuse } from "../errors";
+import { limits } from "../limits";
 import type { LogRun } from "../topic-calls";
 import type { TopicLog } from "./topic-log";
 
 export class DelayDesk {
-  constructor(private readonly log: TopicLog) {}
+  constructor(
+    private readonly log: TopicLog,
+    private readonly lineage: Readonly<{ departing: number | undefined }>,
+  ) {}
+
+  /** When the first is to be released; undefined when nothing is delayed, or some of it departs first. */
+  get nextDueAt(): number | undefined {
+    return this.lineage.departing === undefined ? this.log.delays.nextDueAt : undefined;
+  }
 
   /** Whether something is due. */
   isDue(now: number): boolean {
-    return (this.log.delays.nextDueAt ?? Number.POSITIVE_INFINITY) <= now;
+    return (this.nextDueAt ?? Number.POSITIVE_INFINITY) <= now;
   }
 
   /** Gives their offsets to messages that are due, in order: one row of them. There may be more. */
@@ -22,6 +31,7 @@ export class DelayDesk {
   /** Takes a message back. That it was cancelled is remembered, so that a retry of its publish does not revive it. */
   cancel(id: string, now: number): Result<null> {
     const waiting = this.log.delays.find(id);
+    if (waiting && this.lineage.departing !== undefined) return onItsWay();
     if (waiting) {
       this.log.delays.remove(waiting);
       this.log.remember([{ id, fingerprint: waiting.fingerprint, cancelled: true }], now);
@@ -35,6 +45,7 @@ export class DelayDesk {
   reschedule(id: string, deliverAt: number): Result<{ scheduledFor: number }> {
     const waiting = this.log.delays.find(id);
     if (!waiting) return this.refusal(id);
+    if (this.lineage.departing !== undefined) return onItsWay();
     if (waiting.deliverAt !== deliverAt) this.log.delays.move(waiting, deliverAt);
     return ok({ scheduledFor: deliverAt });
   }
@@ -52,4 +63,15 @@ export class DelayDesk {
       field: "id",
     });
   }
+}
+
+/** Another partition may have it already: changed here, it would be delivered there as it was. */
+function onItsWay() {
+  return refuse(
+    "unavailable",
+    "The topic is given more partitions, and the message one of them; try again.",
+    {
+      retryAfterMs: limits.catalogRetryMs,
+    },
+  );
 }

@@ -66,6 +66,21 @@ export class Delays {
     return due;
   }
 
+  /** Those past `after`, in order: a page of what one call carries. */
+  all(after: DelayedPlace | null): readonly Delayed[] {
+    const sizes = this.store.sizes(after, Number.MAX_SAFE_INTEGER, limits.releasedAtOnce);
+    return this.store.page(after, fitting(sizes, limits.rowBytes).length);
+  }
+
+  /** Takes these out, as far as they are still there. */
+  removeAll(delayed: readonly Delayed[]): void {
+    const held = new Map(this.store.heads(delayed.map(({ id }) => id)).map((head) => [head.id, head]));
+    for (const { id } of delayed) {
+      const head = held.get(id);
+      if (head) this.remove(head);
+    }
+  }
+
   remove(place: DelayedPlace): void {
     this.store.delete(place);
     this.left(1);

@@ -14,7 +14,11 @@ export type LineageParts = Readonly<{
   store: LineageStore;
   partition: number;
   retentionMs: number;
-  log: Readonly<{ head: number; seen(ids: readonly string[]): Map<string, SeenId> }>;
+  log: Readonly<{
+    head: number;
+    delays: Readonly<{ nextDueAt: number | undefined }>;
+    seen(ids: readonly string[]): Map<string, SeenId>;
+  }>;
   topicAt(partition: number): TopicCalls;
   now(): number;
   write<T>(decide: () => T): T;
@@ -23,10 +27,13 @@ export type LineageParts = Readonly<{
 export class LineageDesk {
   private parent: Parent | undefined;
   private held: readonly Cut[];
+  /** The raise whose delayed messages are on their way to where their keys went: until they are there, none is released. */
+  departing: number | undefined;
 
   constructor(private readonly parts: LineageParts) {
     this.parent = parts.store.parent();
     this.held = parts.store.cuts();
+    this.departing = parts.store.departing();
   }
 
   get cuts(): readonly Cut[] {
@@ -37,12 +44,21 @@ export class LineageDesk {
     return this.parent?.partition;
   }
 
-  /** Fixes where the log ends for keys that leave with a raise to `partitions`. */
+  /** Fixes where the log ends for keys that leave with a raise to `partitions`. What is delayed of them departs. */
   cut(partitions: number): void {
     if (this.held.some((cut) => cut.partitions === partitions)) return;
     const { store, log, write } = this.parts;
-    write(() => store.insertCut({ partitions, offset: log.head, cutAt: this.parts.now() }));
+    const departs = log.delays.nextDueAt !== undefined;
+    write(() => store.insertCut({ partitions, offset: log.head, cutAt: this.parts.now() }, departs));
     this.held = store.cuts();
+    this.departing = store.departing();
+  }
+
+  /** Nothing delayed is left here of keys that left with the raise to `partitions`. */
+  departed(partitions: number): void {
+    const { store, write } = this.parts;
+    write(() => store.noteDeparted(partitions));
+    this.departing = store.departing();
   }
 
   /** The count by which a batch must be cut, if some of it belongs elsewhere. */

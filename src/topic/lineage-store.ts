@@ -12,6 +12,9 @@ export const LINEAGE_TABLES = [
   `CREATE TABLE cuts (partitions INTEGER PRIMARY KEY, log_end INTEGER NOT NULL, cut_at INTEGER NOT NULL) STRICT`,
 ];
 
+/** A later migration: whether delayed messages are still to be handed to where their keys went. */
+export const DEPARTING_COLUMN = "ALTER TABLE cuts ADD COLUMN departing INTEGER NOT NULL DEFAULT 0";
+
 export class LineageStore {
   constructor(private readonly sql: SqlStorage) {}
 
@@ -40,8 +43,21 @@ export class LineageStore {
       .toArray();
   }
 
-  insertCut({ partitions, offset, cutAt }: Cut): void {
-    this.sql.exec("INSERT INTO cuts VALUES (?1, ?2, ?3)", partitions, offset, cutAt);
+  insertCut({ partitions, offset, cutAt }: Cut, departing: boolean): void {
+    this.sql.exec("INSERT INTO cuts VALUES (?1, ?2, ?3, ?4)", partitions, offset, cutAt, departing ? 1 : 0);
+  }
+
+  /** The cut whose delayed messages are still to be handed over; undefined when there is none. */
+  departing(): number | undefined {
+    return this.sql
+      .exec<{ partitions: number }>(
+        "SELECT partitions FROM cuts WHERE departing = 1 ORDER BY partitions LIMIT 1",
+      )
+      .toArray()[0]?.partitions;
+  }
+
+  noteDeparted(partitions: number): void {
+    this.sql.exec("UPDATE cuts SET departing = 0 WHERE partitions = ?1", partitions);
   }
 
   clear(): void {

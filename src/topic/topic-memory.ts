@@ -103,7 +103,7 @@ export class TopicMemory {
     if (!state) return;
     const now = this.host.now();
     const owedAt = state.notifier.isOwed(doubts) ? now + limits.notifyAgainMs : Number.POSITIVE_INFINITY;
-    const releaseAt = state.log.delays.nextDueAt ?? Number.POSITIVE_INFINITY;
+    const releaseAt = state.delays.nextDueAt ?? Number.POSITIVE_INFINITY;
     const due = Math.max(notBefore, Math.min(owedAt, releaseAt));
     if (due === Number.POSITIVE_INFINITY) return;
     const stillAhead = this.armedAt !== undefined && this.armedAt > now - limits.notifyAgainMs;

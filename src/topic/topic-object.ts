@@ -34,9 +34,12 @@ import type {
 } from "../topic-calls";
 import * as reads from "./log-reads";
 import { findMessage } from "./message-finder";
+import type { Beside } from "./topic-log";
 import { gone, TopicMemory } from "./topic-memory";
+import type { TopicParts } from "./topic-parts";
 import { TopicStore } from "./topic-store";
 
+type Above = Omit<Beside, "movedTo">;
 type KnowsAnswer = { known: readonly KnownId[]; cutAt?: number };
 
 export class TopicObject extends DurableObject<Env> implements TopicCalls {
@@ -104,24 +107,36 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
       ...(producers && { producersAbove: producers.value }),
     };
     return this.memory.whenAlive((state) => {
-      const strayed = call.batches.find(({ generation }) => generation !== state.topic.generation);
-      if (strayed) return gone();
-      const appended = state.appends.append(call, above);
-      if (!appended.ok) return appended;
-      const { run, answers } = appended.value;
-      if (run) this.memory.announce(state, run);
-      else this.memory.arm();
-      return ok(answers);
+      return this.take(state, call, above);
     });
+  }
+
+  private take(state: TopicParts, call: AppendCall, above: Above): Result<readonly BatchAnswer[]> {
+    const strayed = call.batches.find(({ generation }) => generation !== state.topic.generation);
+    if (strayed) return gone();
+    const appended = state.appends.append(call, above);
+    if (!appended.ok) return appended;
+    const { run, answers } = appended.value;
+    if (run) this.memory.announce(state, run);
+    else this.memory.arm();
+    return ok(answers);
   }
 
   // ── raises ─────────────────────────────────────────────────────────────────────────────────────────
 
   async cut({ partitions }: { partitions: number }): Promise<Result<null>> {
-    return this.memory.whenAlive(({ lineage }) => {
+    const cut = this.memory.whenAlive(({ lineage }) => {
       lineage.cut(partitions);
       return ok(null);
     });
+    if (!cut.ok) return cut;
+    const handedOver = (await this.memory.loaded?.departures.handOver()) ?? gone();
+    this.memory.arm();
+    return handedOver;
+  }
+
+  async adopt({ batches }: Pick<AppendCall, "batches">): Promise<Result<readonly BatchAnswer[]>> {
+    return this.memory.whenAlive((state) => this.take(state, { batches }, {}));
   }
 
   async cuts(): Promise<Result<readonly Cut[]>> {

@@ -7,6 +7,7 @@ import type { SubscriptionCalls } from "../subscription-calls";
 import type { TopicCalls } from "../topic-calls";
 import { AppendDesk } from "./append-desk";
 import { DelayDesk } from "./delay-desk";
+import { DepartureDesk } from "./departure-desk";
 import { LineageDesk } from "./lineage-desk";
 import { Notifier } from "./notifier";
 import { ProducerDesk } from "./producer-desk";
@@ -27,6 +28,7 @@ export type TopicParts = Readonly<{
   notifier: Notifier;
   retention: RetentionDesk;
   lineage: LineageDesk;
+  departures: DepartureDesk;
   producers: ProducerDesk;
 }>;
 
@@ -63,6 +65,22 @@ export function loadParts(topic: TopicRow, host: TopicHost): TopicParts {
   const producers = new ProducerDesk({ ...beside, store: store.producers, lineage });
   const readers = new ReaderDesk({ store, stored, notifier, partition, lineage });
   const appends = new AppendDesk({ topic, store, stored, log, lineage, retention, now, write });
-  const delays = new DelayDesk(log);
-  return { topic, stored, log, appends, delays, readers, notifier, retention, lineage, producers };
+  const delays = new DelayDesk(log, lineage);
+  const departures: DepartureDesk = new DepartureDesk({
+    ...{ generation, partition, delays: log.delays, lineage, topicAt, write },
+    isLive: () => host.current()?.departures === departures,
+  });
+  return {
+    topic,
+    stored,
+    log,
+    appends,
+    delays,
+    departures,
+    readers,
+    notifier,
+    retention,
+    lineage,
+    producers,
+  };
 }

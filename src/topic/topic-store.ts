@@ -5,7 +5,7 @@ import { defaultTopicSettings, type TopicSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
 import type { TopicProvision } from "../topic-calls";
 import { DelayedStore, SCHEDULED_TABLE } from "./delayed-store";
-import { LINEAGE_TABLES, LineageStore } from "./lineage-store";
+import { DEPARTING_COLUMN, LINEAGE_TABLES, LineageStore } from "./lineage-store";
 import { PRODUCERS_TABLE, ProducerStore } from "./producer-store";
 import { PublishKeyStore } from "./publish-key-store";
 import { RejectionStore } from "./rejection-store";
@@ -25,6 +25,7 @@ const MIGRATIONS = [
   LINEAGE_TABLES,
   [SCHEDULED_TABLE],
   [PRODUCERS_TABLE],
+  [DEPARTING_COLUMN],
 ];
 
 export type TopicRow = Omit<TopicProvision, "parent"> & Readonly<{ deleted: boolean }>;

@@ -26,6 +26,20 @@ test("clause 10: a nack ends an attempt, and said twice it ends one", async () =
   expect(await queue.pullAll(1)).toMatchObject([{ id: "m", attempt: 2 }]);
 });
 
+test("clause 10: a nack that names no delay waits by the policy; who asks for none gets none, and in the end a dead letter", async () => {
+  const queue = await broker.queue({ ...PATIENT, maxAttempts: 2 });
+  await queue.publish(...named("patient", "eager"));
+  const [patient, eager] = await queue.pullAll(2);
+  if (!patient || !eager) throw new Error("two came");
+  await queue.nack([patient]);
+  await queue.nack([eager], { delayMs: 0 });
+  const again = await queue.pull({ max: 2 });
+  expect(again).toMatchObject([{ id: "eager", attempt: 2 }]);
+  expect(await queue.nack(again, { delayMs: 0 })).toEqual(["dead"]);
+  expect(await queue.pull({ max: 2 })).toEqual([]);
+  expect(await queue.deadLetters()).toMatchObject([{ message: { id: "eager", data: "eager" }, attempts: 2 }]);
+});
+
 test("clause 10: what is given back with a delay comes when it is over, and not before", async () => {
   const queue = await broker.queue(EAGER);
   await queue.publish(...named("m"));

@@ -63,6 +63,24 @@ describe("clause 12", () => {
     expect((await queue.pullAll(1)).map(({ id }) => id)).toEqual([`${moved[0]}-1`]);
   });
 
+  test("clause 12: a delayed message of before a raise takes its turn among those of after it", async () => {
+    const queue = await broker.queue({ ackDeadlineMs: 120_000 });
+    const some = KEYS.slice(0, 4);
+    await queue.publish(
+      ...some.map((key) => ({ id: `${key}-late`, orderingKey: key, data: "late", delayMs: 4_000 })),
+    );
+    await broker.call("PUT", queue.path, { json: { partitions: 4, ackDeadlineMs: 120_000 } });
+    await queue.publish(...some.map((key) => ({ id: `${key}-early`, orderingKey: key, data: "early" })));
+    await broker.lapse(5_000);
+    await queue.publish(...some.map((key) => ({ id: `${key}-last`, orderingKey: key, data: "last" })));
+    const delivered = await drain(queue, some.length * 3);
+    for (const key of some) {
+      const seen = delivered.filter(({ orderingKey }) => orderingKey === key);
+      expect([key, seen.map(({ data }) => data)]).toEqual([key, ["early", "late", "last"]]);
+      expect(new Set(seen.map(({ partition }) => partition)).size).toBe(1);
+    }
+  });
+
   test("clause 12: the number of partitions is raised to a multiple of what it is, and to nothing else", async () => {
     const topic = await broker.topic({ partitions: 2 });
     for (const partitions of [1, 3, 7]) {

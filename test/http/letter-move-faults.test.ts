@@ -35,8 +35,8 @@ function meddle<N extends Namespace>(
   return { getByName } as unknown as N;
 }
 
-async function scene() {
-  const [queue, hospital] = [await api.queue(), await api.queue()];
+async function scene(partitions = 1) {
+  const [queue, hospital] = [await api.queue(), await api.queue({ partitions })];
   await queue.publish(...named("a", "b"));
   await queue.nack(await queue.pullAll(2), { deadLetter: true });
   const toTopic = hospital.path.split("/").at(-1);
@@ -99,6 +99,49 @@ test("a topic that is full takes none, and says when to ask again", async () => 
   const { status, headers, body } = await move({ TOPIC: meddle(bindings.TOPIC, "append", full) });
   expect([status, codeOf(body), headers.get("retry-after")]).toEqual([429, "topic-full", "7"]);
   expect(await dead()).toEqual(["a", "b"]);
+});
+
+test("a move that is refused half-way says how many went before, and asked again moves the rest, each once", async () => {
+  const { hospital, move, dead } = await scene(4);
+  let calls = 0;
+  const full = refuse("topic-full", "The partition has no room left.", { retryAfterMs: 7_000 });
+  const TOPIC = meddle(bindings.TOPIC, "append", async (call) => (++calls === 1 ? call() : full));
+  const { status, headers, body } = await move({ TOPIC });
+  expect([status, codeOf(body), headers.get("retry-after")]).toEqual([429, "topic-full", "7"]);
+  expect(body).toMatchObject({ retryable: true, moved: 1, redriven: 0, refused: 0, more: true });
+  expect(await dead()).toHaveLength(1);
+  expect((await move()).body).toMatchObject({ moved: 1, refused: 0, more: false });
+  expect(ids(await hospital.pullAll(2)).sort()).toEqual(["a", "b"]);
+  expect(await hospital.pull()).toEqual([]);
+});
+
+test("a purge and a redrive that one partition does not answer say what the others did", async () => {
+  const queue = await api.queue({ partitions: 2 });
+  const letters = ["a", "b", "c", "d"];
+  await queue.publish(...letters.map((id) => ({ id, data: id })));
+  await queue.nack(await queue.pullAll(4), { deadLetter: true });
+  const there = await queue.deadLetters();
+  const here = there.filter(({ id }) => id.startsWith("0.")).length;
+  expect([here > 0, here < 4]).toEqual([true, true]);
+  const ask = async (method: string, path: string, at: string, away: string) => {
+    const SUBSCRIPTION = {
+      getByName: (name: string) =>
+        name.endsWith(":1")
+          ? meddle(bindings.SUBSCRIPTION, away, lost).getByName(name)
+          : bindings.SUBSCRIPTION.getByName(name),
+    } as unknown as Env["SUBSCRIPTION"];
+    const init = {
+      method,
+      body: JSON.stringify({ all: true }),
+      headers: { authorization: `Bearer ${ROOT_TOKEN}`, "content-type": "application/json" },
+    };
+    const response = await app.request(`${queue.path}${path}`, init, { ...bindings, SUBSCRIPTION });
+    return [response.status, (await response.json<Record<string, unknown>>())[at]];
+  };
+  expect(await ask("POST", "/dead-letters/redrive", "redriven", "redrive")).toEqual([503, here]);
+  await queue.nack(await queue.pullAll(here), { deadLetter: true });
+  expect(await ask("DELETE", "/dead-letters", "purged", "purge")).toEqual([503, here]);
+  expect(await queue.deadLetters()).toHaveLength(4 - here);
 });
 
 test("a topic that was made anew gets them in its present life", async () => {

@@ -110,3 +110,31 @@ test("a priority that was added elsewhere is not refused: an isolate that does n
     { partition: 1, offset: 1 },
   ]);
 });
+
+test("dead letters of a partition that an isolate has not heard of are shown, redriven and purged by their ids", async () => {
+  const name = unique("topic");
+  const topic = await api.topic({}, name);
+  await topic.subscribe({}, "audit");
+  const raised = await raiseElsewhere(name, 2);
+  const keys = Array.from({ length: 12 }, (_, i) => `key-${i}`);
+  const orderingKey = keys.find((each) => partitionOf(each, 2) === 1) ?? "";
+  await topic.publish(...["a", "b"].map((id) => ({ id, data: id, orderingKey })));
+  const subscription = must(await raised.store.subscription(raised.topic, "audit"));
+  const { SUBSCRIPTION } = env as unknown as Env;
+  const object = SUBSCRIPTION.getByName(objectName(subscription.generation, 1));
+  const leaseId = crypto.randomUUID();
+  const lease = must(await object.pull({ leaseId, max: 1, maxBytes: 1_000, waitMs: 0 }));
+  const refs = lease.deliveries.map(({ offset }) => ({ offset, leaseId }));
+  const die = () => object.nack({ refs, deadLetter: true });
+  must(await die());
+  const letters = `${topic.path}/subscriptions/audit/dead-letters`;
+  expect(await api.call("GET", `${letters}/1.0.0`)).toMatchObject({ id: "1.0.0", message: { id: "a" } });
+  const elsewhere = ["1.0.0", "5.0.0", "900.0.0"];
+  const redriven = await api.call("POST", `${letters}/redrive`, { json: { ids: elsewhere } });
+  expect(redriven).toMatchObject({ redriven: 1, refused: 0, more: false });
+  const again = must(await object.pull({ leaseId: crypto.randomUUID(), max: 1, maxBytes: 1_000, waitMs: 0 }));
+  expect(again.deliveries.map(({ offset }) => offset)).toEqual([0]);
+  must(await object.nack({ refs: [{ offset: 0, leaseId: again.leaseId }], deadLetter: true }));
+  expect(await api.call("DELETE", letters, { json: { ids: elsewhere } })).toEqual({ purged: 1, more: false });
+  expect((await api.send("GET", `${letters}/5.0.0`)).status).toBe(404);
+});

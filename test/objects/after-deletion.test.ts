@@ -23,6 +23,7 @@ const topicTouches = (generation: string): Touch<TopicCalls> => ({
   attach: (topic) => topic.attach({ generation: "late", startAt: { at: "earliest" } }),
   detach: (topic) => topic.detach({ generation: "late" }),
   cut: (topic) => topic.cut({ partitions: 4 }),
+  adopt: (topic) => topic.adopt({ batches: [] }),
   cuts: (topic) => topic.cuts(),
   knows: (topic) => topic.knows({ ids: ["a"], child: 1 }),
   read: (topic) => topic.read({ from: 0, maxBytes: 1 }),

@@ -1,7 +1,7 @@
 // A world for one dispatch under virtual time: an endpoint that answers as the test says, a subscription that
 // records reports, and the real ledger. Time moves only when the dispatch waits for nothing else.
 import { env } from "cloudflare:workers";
-import type { DispatchCall, Sending } from "../../src/dispatch-calls";
+import type { Begin, DispatchCall, Sending } from "../../src/dispatch-calls";
 import { ok, type Result } from "../../src/errors";
 import { LedgerStore } from "../../src/ledger/ledger-store";
 import type { Message } from "../../src/message";
@@ -39,6 +39,8 @@ export type Asked = Readonly<{
   replay?: number;
   sending?: Sending;
 }>;
+
+export type Running = Readonly<{ ended: boolean; fault: unknown }>;
 
 type Timer = Readonly<{ at: number; fire: () => void }>;
 
@@ -114,9 +116,10 @@ export class World {
   }
 
   /** Begins a dispatch, in an isolate that may stop. It goes on while the world is driven. */
-  start(call: DispatchCall, isolate?: Isolate): Readonly<{ ended: boolean; fault: unknown }> {
+  start(call: DispatchCall, isolate?: Isolate, begin: Begin = async () => true): Running {
     const running: { ended: boolean; fault: unknown } = { ended: false, fault: undefined };
-    dispatch(call, isolate?.within(this.deps()) ?? this.deps())
+    const deps = { ...this.deps(), begin };
+    dispatch(call, isolate?.within(deps) ?? deps)
       .catch((error: unknown) => {
         running.fault = error;
       })
@@ -193,7 +196,7 @@ export class World {
     return new LedgerStore(d1, this.runtime).read(namespace, messageId);
   }
 
-  private deps(): Dispatching {
+  private deps(): Omit<Dispatching, "begin"> {
     return {
       runtime: this.runtime,
       local: false,

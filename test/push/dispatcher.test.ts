@@ -82,7 +82,7 @@ async function deliver(topic: string, generation: string, settings: Subscription
   const ctx = createExecutionContext();
   const dispatcher = new Dispatcher(ctx, recording);
   const from = { topic, subscription: "reader", generation, partition: 0, replay: 0 };
-  await dispatcher.deliver({ ...from, settings, lease });
+  await dispatcher.deliver({ ...from, settings, lease }, async () => true);
   await waitOnExecutionContext(ctx);
   return { reports, names };
 }

@@ -25,7 +25,7 @@ const TIME: Area = [
   one(
     "the alarm is not set for what is delayed",
     "topic/topic-memory.ts",
-    "const releaseAt = state.log.delays.nextDueAt ?? Number.POSITIVE_INFINITY;",
+    "const releaseAt = state.delays.nextDueAt ?? Number.POSITIVE_INFINITY;",
     "const releaseAt = Number.POSITIVE_INFINITY;",
   ),
   one(
@@ -161,4 +161,14 @@ export const AREA_MUTANTS: readonly Mutant[] = [
   ...of(["moves", "ttl"], LETTERS),
   ...of(["rebirth"], LIVES),
   ...of(["settings"], SETTINGS),
+  {
+    name: "a dispatch whose call arrives twice is carried out twice",
+    edits: [
+      {
+        file: "src/push/dispatch.ts",
+        find: `if (!(await deps.begin())) return;`,
+        put: `await deps.begin();`,
+      },
+    ],
+  },
 ];

@@ -14,12 +14,12 @@ export type Reply = Readonly<{ answer(value: unknown): void; fail(fault: Error):
 /** What can be called. `receive` begins to carry out the call and sees to it that the reply comes. */
 export type Remote = Readonly<{
   name: string;
-  /** It arrives once at most: an HTTP request, which only its client repeats, and a dispatch, which nobody does. */
+  /** The network doubles no call to it: an HTTP request only its client repeats, a dispatch is doubled where it runs. */
   once?: true;
   receive(method: string, args: readonly unknown[], reply: Reply): void;
 }>;
 
-const NO_REPLY: Reply = { answer: () => undefined, fail: () => undefined };
+export const NO_REPLY: Reply = { answer: () => undefined, fail: () => undefined };
 
 export class Network {
   readonly faults: Faults = { on: false, loss: 0.02, doubling: 0.02, slowness: 0.04 };
@@ -81,7 +81,8 @@ export class Network {
     return this.chance.happens(0.7) ? this.chance.below(1_000) : this.chance.below(20_000);
   }
 
-  private strikes(probability: number): boolean {
+  /** Whether a fault of this likelihood happens now. */
+  strikes(probability: number): boolean {
     return this.faults.on && this.chance.happens(probability);
   }
 }

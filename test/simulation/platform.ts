@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { CatalogStore } from "../../src/catalog/catalog-store";
 import type { Catalog } from "../../src/catalog/entry-lifecycle";
-import type { DispatchCall } from "../../src/dispatch-calls";
+import type { Begin, DispatchCall } from "../../src/dispatch-calls";
 import type { Env } from "../../src/env";
 import type { Result } from "../../src/errors";
 import type { Broker } from "../../src/http/broker";
@@ -21,7 +21,7 @@ import { CloudflareQueue } from "./cloudflare-queue";
 import type { Counts } from "./coverage";
 import { D1StandIn } from "./d1-stand-in";
 import { Endpoint, type HandedOver, type Request } from "./endpoints";
-import { Network, stubOf } from "./network";
+import { Network, type Remote, stubOf } from "./network";
 import { type Instance, type Live, SimulatedObject } from "./object-host";
 import { Workers } from "./workers";
 
@@ -62,6 +62,8 @@ export class Platform {
   receive: (handed: HandedOver) => void = () => undefined;
   private readonly endpoints = new Map<string, Endpoint>();
   private readonly dispatcher;
+  /** What a dispatch calls back, by its lease. */
+  private readonly begins = new Map<string, Remote>();
   private ids = 0;
 
   constructor(private readonly parts: PlatformParts) {
@@ -91,8 +93,10 @@ export class Platform {
       queue,
       { retries: INGRESS_RETRIES, dead: this.ingressDead },
     );
-    this.dispatcher = workers.remote("dispatcher", (owner, [call]) =>
-      dispatch(call as DispatchCall, this.dispatching(owner, call as DispatchCall)),
+    this.dispatcher = workers.remote(
+      "dispatcher",
+      (owner, [call]) => dispatch(call as DispatchCall, this.dispatching(owner, call as DispatchCall)),
+      () => network.strikes(network.faults.doubling),
     );
   }
 
@@ -174,8 +178,9 @@ export class Platform {
   }
 
   private make(live: Live, ctx: unknown): Instance {
-    const deliver = (call: DispatchCall) => {
+    const deliver = (call: DispatchCall, begin: Begin) => {
       live.object.note({ method: "deliver", args: [call], answer: undefined });
+      this.begins.set(call.lease.leaseId, beginOf(live, begin));
       return this.network.call(live, this.dispatcher, "deliver", [call]);
     };
     const exports = { Dispatcher: { deliver } };
@@ -187,7 +192,10 @@ export class Platform {
   private dispatching(owner: Owner, call: DispatchCall): Dispatching {
     const { agenda, network } = this;
     const subscription = this.object("subscription", `${call.generation}:${call.partition}`);
+    const begins = this.begins.get(call.lease.leaseId);
+    if (!begins) throw new Error("nobody made this call");
     return {
+      begin: async () => (await network.call(owner, begins, "begin", [])) as boolean,
       runtime: this.runtime,
       local: true,
       secretsKeys: [],
@@ -211,6 +219,17 @@ export class Platform {
       log: () => undefined,
     };
   }
+}
+
+/** A callback lives as long as the instance that made it, and a call of it is not doubled: it is part of another call. */
+function beginOf(live: Live, begin: Begin): Remote {
+  return {
+    ...{ name: live.object.name, once: true },
+    receive: (_, __, reply) => {
+      if (!live.alive) reply.fail(new Error("The object was reset."));
+      else void begin().then((isFirst) => reply.answer(isFirst));
+    },
+  };
 }
 
 /**

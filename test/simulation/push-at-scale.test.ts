@@ -2,7 +2,7 @@
 // real dispatch under Node: where reading stops, what the stats say, whom it concerns, and that all of it arrives at last.
 
 import { expect, test } from "vitest";
-import type { DispatchCall } from "../../src/dispatch-calls";
+import type { Begin, DispatchCall } from "../../src/dispatch-calls";
 import type { LedgerStore } from "../../src/ledger/ledger-store";
 import { limits } from "../../src/limits";
 import { objectName } from "../../src/object-name";
@@ -52,8 +52,9 @@ async function newWorld() {
     }
     return new Response(null, { status: 200 });
   };
-  const deliver = (call: DispatchCall) =>
+  const deliver = (call: DispatchCall, begin: Begin) =>
     dispatch(call, {
+      ...{ begin },
       ...{ runtime, fetch, local: false, secretsKeys: [], ledger: {} as unknown as LedgerStore },
       timeout: () => new AbortController().signal,
       // Nothing here takes time: no report is made before the last.

@@ -39,6 +39,8 @@ export class Watch {
   /** What was appended and is not on disk yet: a removal right after it takes the log away. */
   private readonly appended = new Map<SimulatedObject, LogRun[]>();
   private readonly byObject = new Map<SimulatedObject, Watched>();
+  /** What was sent, and under which lease. */
+  private readonly sent = new Set<string>();
 
   constructor(private readonly parts: WatchParts) {}
 
@@ -255,12 +257,15 @@ export class Watch {
 
   // ── before something is sent ───────────────────────────────────────────────────────────────────────
 
-  /** Nothing is sent that has expired; under effectively-once, nothing that is not claimed. */
+  /** Nothing is sent that has expired, or twice under one lease; under effectively-once, nothing that is not claimed. */
   checkMaySend(call: DispatchCall, namespace: string, ids: readonly string[]): void {
     const { agenda, ledger } = this.parts.platform;
     const watched = this.at(call.generation, call.partition);
     const isClaimed = call.settings.guarantee === "effectively-once" && call.lease.settled !== true;
     for (const id of ids) {
+      const sent = `${call.lease.leaseId} ${id}`;
+      if (this.sent.has(sent)) throw new Error(`${id} was sent twice under one lease`);
+      this.sent.add(sent);
       const offset = watched?.topic.log.placeOf(id)?.offset;
       if (watched && offset !== undefined && watched.topic.log.hasExpired(call.partition, offset, agenda.now))
         throw new Error(`${id} was sent, and has expired`);

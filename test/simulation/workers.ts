@@ -4,7 +4,7 @@
 import { type Agenda, Owner } from "./agenda";
 import type { Chance } from "./chance";
 import type { Counts } from "./coverage";
-import type { Remote, Reply } from "./network";
+import { NO_REPLY, type Remote, type Reply } from "./network";
 
 export type Work = (owner: Owner, args: readonly unknown[]) => Promise<unknown>;
 /** How likely an invocation is killed at some await of its own. */
@@ -22,12 +22,21 @@ export class Workers {
     private readonly areKilled: () => boolean,
   ) {}
 
-  /** What is called `name` and carries out each call in an invocation of its own. */
-  remote(name: string, work: Work): Remote {
+  /**
+   * What is called `name` and carries out each call in an invocation of its own. One that is carried out `again` runs
+   * twice now and then: the second comes later, and nobody hears its answer.
+   */
+  remote(name: string, work: Work, again: () => boolean = () => false): Remote {
     return {
       name,
       once: true,
-      receive: (_, args, reply) => this.start(name, (owner) => work(owner, args), reply),
+      receive: (_, args, reply) => {
+        this.start(name, (owner) => work(owner, args), reply);
+        if (!again()) return;
+        this.counts.callsDuplicated += 1;
+        const second = () => this.start(name, (owner) => work(owner, structuredClone(args)), NO_REPLY);
+        this.agenda.after(this.chance.below(2_000), undefined, `${name} again`, second);
+      },
     };
   }
 

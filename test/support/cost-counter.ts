@@ -23,6 +23,7 @@ const TOPIC_CALLS: Readonly<Record<keyof TopicCalls | "alarm", true>> = {
   append: true,
   attach: true,
   cut: true,
+  adopt: true,
   cuts: true,
   knows: true,
   producer: true,
