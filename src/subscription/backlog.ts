@@ -17,6 +17,8 @@ import { type FilterVersion, Sieve } from "./sieve";
 
 export type Snapshot = Readonly<{
   knownHead: number;
+  /** Absent: it is not. */
+  isInDoubt?: boolean;
   counters: Counters;
   leases: readonly Lease[];
   deliveries: readonly Delivery[];
@@ -42,6 +44,8 @@ export class Backlog {
   readonly expiries = new Map<number, number>();
   /** How far the log is known to reach. Saved with every change, so that a restart knows what it has not read. */
   knownHead: number;
+  /** It may reach further, whatever is known: the next look must be a read. Saved with every change too. */
+  isInDoubt: boolean;
   changes: Changes = noChanges();
   /** What the filter leaves out. */
   sieve: Sieve;
@@ -56,6 +60,7 @@ export class Backlog {
   ) {
     this.counters = { ...snapshot.counters };
     this.knownHead = snapshot.knownHead;
+    this.isInDoubt = snapshot.isInDoubt === true;
     this.sieve = new Sieve(snapshot.filters);
     for (const row of snapshot.lanes) {
       Object.assign(this.lane(row.key), { followers: row.followers, followersFrom: row.followersFrom });

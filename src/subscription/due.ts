@@ -7,6 +7,7 @@ import type { LogReader } from "./log-reader";
 import type { ParentDesk } from "./parent-desk";
 import type { PushPump } from "./push-pump";
 import type { SocketPump } from "./socket-pump";
+import type { SubscriptionRow } from "./subscription-store";
 import type { VerifyDesk } from "./verify-desk";
 
 /** What may be due. */
@@ -18,11 +19,12 @@ export type Timed = Readonly<{
   pump: Pick<PushPump, "isActive" | "hasRoom" | "heldUntil" | "gathersUntil">;
   live: Pick<SocketPump, "isActive">;
   verifier: Pick<VerifyDesk, "dueAt">;
+  row: Pick<SubscriptionRow, "settings">;
 }>;
 
 /** The first instant, in epoch milliseconds, at which something is due; undefined when nothing ever is. */
 export function dueAt(
-  { backlog, desk, pump, live, verifier, reader, parents }: Timed,
+  { backlog, desk, pump, live, verifier, reader, parents, row }: Timed,
   now: number,
 ): number | undefined {
   const dues = [...backlog.leases].map(({ deadlineAt }) => deadlineAt);
@@ -36,6 +38,8 @@ export function dueAt(
   const isListening = live.isActive;
   const isSending = (pump.isActive && pump.hasRoom) || isListening;
   if (isSending && isReady) dues.push(now + limits.lookAgainMs);
+  // A dispatch that is waited for ends with the memory that waits; under at-most-once no lease outlives that.
+  if (pump.isActive && !pump.hasRoom && (isReady || isUnread)) dues.push(now + row.settings.ackDeadlineMs);
   // Between two rounds of filtered messages others have their turn.
   if (isSending && desk.hasMore) dues.push(now);
   if (pump.isActive) dues.push(pump.gathersUntil() ?? Number.POSITIVE_INFINITY);

@@ -6,6 +6,12 @@ import type { Gap } from "../subscription-calls";
 
 type GapRow = { number: number; from_offset: number; to_offset: number; count: number; at: number };
 
+/** Appended to the subscription's migrations. */
+export const gapMigration = [
+  `CREATE TABLE gaps (number INTEGER PRIMARY KEY, from_offset INTEGER NOT NULL,
+     to_offset INTEGER NOT NULL, count INTEGER NOT NULL, at INTEGER NOT NULL) STRICT`,
+];
+
 export class GapStore {
   constructor(private readonly sql: SqlStorage) {}
 

@@ -123,6 +123,10 @@ function furnish(shared: DeskParts, { topic, partition, state }: Place, around: 
     settles,
     live: new SocketPump({ ...parts, settles, sockets: around.sockets }),
     verifier: new VerifyDesk({ ...parts, dispatcher, asking, waitUntil, asked: () => around.arm(state()) }),
-    pump: new PushPump({ ...parts, dispatcher, underway, waitUntil, ended: around.goOn }),
+    pump: new PushPump({
+      ...{ ...parts, dispatcher, underway, waitUntil },
+      began: () => around.arm(state()),
+      ended: around.goOn,
+    }),
   };
 }

@@ -20,7 +20,6 @@ type CarriedRecords = { carriedRecord(offset: number): Uint8Array | undefined };
 
 export class LogReader {
   private ahead: Promise<boolean> | undefined;
-  private inDoubt = false;
 
   constructor(
     private readonly topic: TopicCalls,
@@ -36,12 +35,12 @@ export class LogReader {
 
   /** Whether the log reaches further than what is held, as far as is known. */
   get isBehind(): boolean {
-    return this.inDoubt || this.buffer.end < this.backlog.knownHead;
+    return this.backlog.isInDoubt || this.buffer.end < this.backlog.knownHead;
   }
 
   /** Makes the next look at the log a read, whatever is believed of its head. */
   doubt(): void {
-    this.inDoubt = true;
+    this.backlog.isInDoubt = true;
   }
 
   async askHead(): Promise<number> {
@@ -66,9 +65,13 @@ export class LogReader {
   private async readOn(): Promise<boolean> {
     const from = this.buffer.end;
     if (this.buffer.isFull) return false;
-    const answer = await this.topic.read({ from, maxBytes: limits.readAheadBytes });
+    const answer = await this.topic.read({ from, maxBytes: limits.readAheadBytes }).catch((fault) => {
+      // What was asked is still not known: whoever sends by itself is to ask again.
+      this.doubt();
+      throw fault;
+    });
     if (!answer.ok) return false;
-    this.inDoubt = false;
+    this.backlog.isInDoubt = false;
     const { runs, earliest, head } = answer.value;
     this.informedTo(head);
     if (earliest > this.buffer.end && this.buffer.end === this.backlog.counters.nextOffset)

@@ -29,6 +29,8 @@ export type PumpParts = Readonly<{
   isLive: () => boolean;
   /** Lets work go on after the call that started it was answered. */
   waitUntil: (work: Promise<void>) => void;
+  /** A dispatch has begun: there may be no room for another, and the alarm is due for something else. */
+  began: () => void;
   /** A dispatch has ended: there is room for another. */
   ended: () => void;
 }>;
@@ -102,6 +104,7 @@ export class PushPump {
     const lease = await this.parts.desk.lease(wanted, false);
     if (lease.deliveries.length === 0) return false;
     this.parts.underway.count += 1;
+    this.parts.began();
     const { pace } = allowed.sending;
     if (pace) this.parts.endpoint.began(pace.perSecond, allowed.requests, this.parts.runtime().now());
     this.parts.waitUntil(this.dispatch(lease, allowed.sending, settings));

@@ -141,6 +141,11 @@ export class SubscriptionMemory {
     const held = state.row;
     this.change(state, () => {
       this.host.store.configure(settings, version, partitions);
+      // What it was told while it sent nothing by itself is in memory only, if there still: it must look, also after a restart.
+      if (!settings.paused) {
+        state.reader.doubt();
+        state.backlog.changes.state = true;
+      }
       const [before, next] = [held.settings.filter ?? null, settings.filter ?? null];
       if (JSON.stringify(before) === JSON.stringify(next)) return;
       setFilter(state.backlog, { version: held.version, filter: before }, { version, filter: next });

@@ -8,6 +8,15 @@ import type { Lease } from "./lease-book";
 /** A dead letter with what its lane needs to know. */
 export type BuriedRow = DeadLetter & Readonly<{ orderingKey?: string }>;
 
+/** What the state row holds. */
+export type StateRow = {
+  known_head: number;
+  in_doubt: number;
+  counters: string;
+  leases: string;
+  outcomes: ArrayBuffer | null;
+};
+
 export type WaitingRow = {
   offset: number;
   ordering_key: string | null;

@@ -9,13 +9,20 @@ import type { Backlog, Snapshot } from "./backlog";
 import type { Changes } from "./changes";
 import { type Counters, newCounters } from "./counters";
 import { DeadLetterStore } from "./dead-letter-store";
+import { doubtMigration } from "./doubt-migration";
 import { FilterStore, filterMigration } from "./filter-store";
-import { GapStore } from "./gap-store";
+import { GapStore, gapMigration } from "./gap-store";
 import { HealthStore, healthMigration } from "./health-store";
 import { LaneStore } from "./lane-store";
 import { OutcomeStore, outcomeMigration } from "./outcome-store";
 import { SeekStore } from "./seek-store";
-import { fromStoredLeases, type StoredLease, toDelivery, toStoredLeases } from "./subscription-rows";
+import {
+  fromStoredLeases,
+  type StateRow,
+  type StoredLease,
+  toDelivery,
+  toStoredLeases,
+} from "./subscription-rows";
 import { WaitingStore } from "./waiting-store";
 
 const MIGRATIONS = [
@@ -44,10 +51,7 @@ const MIGRATIONS = [
     "ALTER TABLE letters_by_epoch RENAME TO dead_letters",
     "CREATE TABLE seeks (epoch INTEGER PRIMARY KEY, seek_id TEXT NOT NULL UNIQUE, answer TEXT NOT NULL) STRICT",
   ],
-  [
-    `CREATE TABLE gaps (number INTEGER PRIMARY KEY, from_offset INTEGER NOT NULL,
-       to_offset INTEGER NOT NULL, count INTEGER NOT NULL, at INTEGER NOT NULL) STRICT`,
-  ],
+  gapMigration,
   // How often each was sent round again. Before the message, as all that is read without it.
   [
     `CREATE TABLE counted_waiting (offset INTEGER PRIMARY KEY, ordering_key TEXT, attempts INTEGER NOT NULL,
@@ -68,6 +72,7 @@ const MIGRATIONS = [
   ],
   filterMigration,
   healthMigration,
+  doubtMigration,
 ];
 
 /** `parentCleared`: its parent has nothing left of its keys. */
@@ -176,9 +181,7 @@ export class SubscriptionStore {
 
   load(): Snapshot {
     const state = this.sql
-      .exec<{ known_head: number; counters: string; leases: string; outcomes: ArrayBuffer | null }>(
-        "SELECT known_head, counters, leases, outcomes FROM state WHERE id = 1",
-      )
+      .exec<StateRow>("SELECT known_head, in_doubt, counters, leases, outcomes FROM state WHERE id = 1")
       .one();
     this.outcomes.load(state.outcomes);
     this.savedHead = state.known_head;
@@ -188,6 +191,7 @@ export class SubscriptionStore {
     for (const row of this.waiting.load()) leased.set(row.offset, toDelivery(row, leased.get(row.offset)));
     return {
       knownHead: state.known_head,
+      isInDoubt: state.in_doubt === 1,
       counters,
       leases,
       deliveries: [...leased.values()],
@@ -213,8 +217,9 @@ export class SubscriptionStore {
     this.waiting.save(backlog.deliveries, changes.deliveries, records);
     this.lanes.save(backlog.lanes, changes.lanes);
     this.sql.exec(
-      "UPDATE state SET known_head = ?1, counters = ?2, leases = ?3, outcomes = ?4 WHERE id = 1",
+      "UPDATE state SET known_head = ?1, in_doubt = ?2, counters = ?3, leases = ?4, outcomes = ?5 WHERE id = 1",
       backlog.knownHead,
+      Number(backlog.isInDoubt),
       JSON.stringify(backlog.counters),
       JSON.stringify(toStoredLeases(backlog)),
       this.outcomes.add(changes.endings, now),

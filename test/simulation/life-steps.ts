@@ -120,7 +120,7 @@ export class LifeSteps {
     const { world } = this.clients;
     const { plan } = world;
     const topic = world.topicRow();
-    if (this.underWay > 0 || topic?.state !== "active" || this.isRaising) return false;
+    if (this.underWay > 0 || topic?.state !== "active" || world.isRaising) return false;
     return plan.subscriptions.every(({ name }) => {
       const row = this.rowOf(topic.generation, name);
       if (row?.state !== "active") return false;
@@ -131,15 +131,10 @@ export class LifeSteps {
     });
   }
 
-  private get isRaising(): boolean {
-    const { catalog } = this.clients.world.platform;
-    return catalog.peek("SELECT generation FROM topics WHERE raising_to IS NOT NULL").length > 0;
-  }
-
   /** Repeats what is not done. */
   restore(): void {
     if (this.underWay > 0) return;
-    if (this.isRaising) this.putTopic();
+    if (this.clients.world.isRaising) this.putTopic();
     else this.create({ at: "earliest" });
   }
 

@@ -53,14 +53,12 @@ export function memoryOf(object: SimulatedObject): Memory | undefined {
   return (object.live?.instance as unknown as { loaded?: Memory } | undefined)?.loaded;
 }
 
-/** How far the subscription will read by itself: as far as it knows the log, or to the end when it is in doubt. */
-export function reachOf(object: SimulatedObject, stored: Backlog | undefined): number {
-  const instance = object.live?.instance as unknown as
-    | { loaded?: { backlog: Backlog; reader: { isBehind: boolean } } }
-    | undefined;
-  if (instance?.loaded?.reader.isBehind) return Number.POSITIVE_INFINITY;
-  const { knownHead = 0, counters } = instance?.loaded?.backlog ?? stored ?? {};
-  return knownHead > (counters?.nextOffset ?? 0) ? Number.POSITIVE_INFINITY : (counters?.nextOffset ?? 0);
+/** How far the subscription will read by itself: to the end while it knows of more, or is in doubt and looks again. */
+export function reachOf(object: SimulatedObject, stored: Backlog): number {
+  const { knownHead, isInDoubt, counters } = memoryOf(object)?.backlog ?? stored;
+  const isLooking = object.storage.alarmAt !== undefined || (object.live?.asking ?? 0) > 0;
+  const isToEnd = knownHead > counters.nextOffset || (isInDoubt && isLooking);
+  return isToEnd ? Number.POSITIVE_INFINITY : counters.nextOffset;
 }
 
 /** What the storage tells; undefined when nothing was ever provisioned, or all was removed. */

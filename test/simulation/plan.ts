@@ -51,6 +51,7 @@ export type Plan = Readonly<{
 }>;
 
 export const ACK_DEADLINE_MS = 10_000;
+export const MOST_ACK_DEADLINE_MS = 20_000;
 export const TIMEOUT_MS = 4_000;
 
 /** Draws a plan; with `only`, its features are those. */
@@ -148,6 +149,6 @@ export function otherSettings(chance: Chance, held: SubscriptionSettings): Subsc
     ...held,
     ...{ guarantee, onExhausted, maxInFlight, maxRedrives: chance.pick([1, 20]) },
     retry: guarantee === "at-most-once" ? { ...retry, maxAttempts: 1 } : retry,
-    ackDeadlineMs: chance.pick([5_000, ACK_DEADLINE_MS, 20_000]),
+    ackDeadlineMs: chance.pick([5_000, ACK_DEADLINE_MS, MOST_ACK_DEADLINE_MS]),
   };
 }

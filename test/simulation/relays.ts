@@ -89,10 +89,15 @@ export class Relays {
     return relay.running;
   }
 
-  /** Asks the broker how far it has come: never less than it was told, and never more than it has. */
+  /**
+   * Asks the broker how far it has come: never more than it has, and never less than it was told, unless a raise is under
+   * way: then it may hear what its former partition knows, and of what it sends again that it is known.
+   */
   private askWhere(relay: Relay, running: Running): void {
     const { world } = this.clients;
     const partitions = world.topicRow()?.partitions ?? 1;
+    const isRaising = () => world.isRaising || world.topicRow()?.partitions !== partitions;
+    const mayBeBehind = isRaising();
     const object = world.topicObject(partitionOf(relay.key ?? relay.name, partitions));
     running.busy = true;
     this.clients.call(object.remote, "producer", [{ name: relay.name }], {
@@ -102,7 +107,7 @@ export class Relays {
         const place = answer as Result<ProducerPlace | null>;
         if (!place.ok) return;
         const { lastSequence } = place.value ?? { lastSequence: 0 };
-        this.checkPlace(relay, lastSequence);
+        if (!mayBeBehind && !isRaising()) this.checkPlace(relay, lastSequence);
         running.next = lastSequence + 1;
       },
       failed: () => {

@@ -15,6 +15,7 @@ import { placeOfObject, subscriptionRows, type TopicLife, topicRows, type Watche
 import { LogWitness } from "./log-witness";
 import type { Deed, SimulatedObject } from "./object-host";
 import { differenceOf, memoryOf, type Picture, pictureOf, reachOf } from "./picture";
+import { MOST_ACK_DEADLINE_MS } from "./plan";
 import type { Platform } from "./platform";
 import type { Publications } from "./publications";
 
@@ -173,6 +174,9 @@ export class Watch {
     const isGated = memoryOf(object)?.backlog.gate.isOpen === false;
     if (isPush && isIdle && !isGated && picture.waitingFrom !== undefined)
       dues.push(Math.max(picture.waitingFrom, picture.heldUntil));
+    // Nor is anything unread that nobody would look for after a crash: what a dispatch has ends with that.
+    if (isPush && !isGated && isUnread(picture) && picture.deadlines.length === 0)
+      dues.push(Math.max(picture.heldUntil, agenda.now + MOST_ACK_DEADLINE_MS));
     const due = Math.max(Math.min(...dues), agenda.now);
     if (due === Number.POSITIVE_INFINITY) return;
     const { alarmAt } = object.storage;
@@ -286,6 +290,11 @@ export function nameOf({ name, topic, partition }: Watched): string {
 
 export function topicObjectName({ generation }: TopicLife, partition: number): string {
   return objectName(generation, partition);
+}
+
+function isUnread({ backlog, counters }: Picture): boolean {
+  // Behind a lane that is held nothing falls due.
+  return backlog.knownHead > counters.nextOffset && backlog.lanes.size === 0;
 }
 
 function logOf(object: SimulatedObject): TopicLog | undefined {

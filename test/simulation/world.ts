@@ -83,6 +83,11 @@ export class World {
     return topicRows(this.platform.catalog).find((row) => row.name === name);
   }
 
+  /** Whether more partitions are being made, and are not shown yet. */
+  get isRaising(): boolean {
+    return this.platform.catalog.peek("SELECT name FROM topics WHERE raising_to IS NOT NULL").length > 0;
+  }
+
   subscriptionRows(): readonly SubscriptionRow[] {
     return subscriptionRows(this.platform.catalog);
   }
