@@ -8,7 +8,13 @@ export type Ended = { acked: number; purged: number; moved: number };
 /** Of those that nobody knows the end of: how many may have expired, and how many of them by their time to live. */
 export type Overdue = Readonly<{ all: number; byTimeToLive: number }>;
 
-export function checkAccounts(picture: Picture, ended: Ended, overdue: () => Overdue): void {
+/** `leftOut`: how many of those the filter leaves out. */
+export function checkAccounts(
+  picture: Picture,
+  ended: Ended,
+  overdue: () => Overdue,
+  leftOut: () => number,
+): void {
   const { counters, dead, leasedCount, waitingCount, inHand, followers } = picture;
   const { startOffset, nextOffset, settled, filtered, expired, purged, moved, readmitted } = counters;
   const left = settled + filtered + expired + counters.dead + purged + moved;
@@ -21,9 +27,20 @@ export function checkAccounts(picture: Picture, ended: Ended, overdue: () => Ove
   if (moved !== ended.moved) throw new Error(`${moved} are counted moved, ${ended.moved} were`);
   // Whatever was taken from the log is in hand, dead, at its end, or stands in line.
   const known = ended.acked + ended.purged + ended.moved + dead.size + inHand.size;
-  if (taken !== known + followers + expired)
-    throw new Error(`of ${taken} taken from the log ${known + followers} are known, and ${expired} expired`);
+  if (taken !== known + followers + expired + filtered)
+    throw new Error(
+      `of ${taken} taken from the log ${known + followers} are known, ${expired} expired, ${filtered} filtered`,
+    );
   checkExpired(picture, overdue);
+  checkFiltered(picture, leftOut());
+}
+
+/** Just what the filter leaves out is filtered, unless it stands in line still, or retention overtook it. */
+function checkFiltered({ counters, followers }: Picture, leftOut: number): void {
+  const { filtered, expired, readmitted } = counters;
+  const least = leftOut - followers - expired - readmitted;
+  if (filtered < least || filtered > leftOut + readmitted)
+    throw new Error(`${filtered} are counted filtered, and the filter leaves ${leftOut} out`);
 }
 
 /** Nothing expires before its time, and whatever retention overtook has its gap record. */

@@ -151,6 +151,27 @@ const SETTINGS: Area = [
   ),
 ];
 
+const FILTERS: Area = [
+  one(
+    "what stands in line is judged by the newest filter",
+    "subscription/sieve.ts",
+    "return this.versions.findLast(({ from }) => from <= offset);",
+    "return offset < 0 ? undefined : this.versions.at(-1);",
+  ),
+  one(
+    "another filter holds for what the one before has judged",
+    "subscription/filtering.ts",
+    "const from = { ...next, from: nextOffset };",
+    "const from = { ...next, from: Math.max(startOffset, nextOffset - 1) };",
+  ),
+  one(
+    "what a filter leaves out of a lane is handed out",
+    "subscription/leasing.ts",
+    `if (isLeftOut(this.backlog, offset, held)) return "left-out";`,
+    'if (held.orderingKey === undefined && isLeftOut(this.backlog, offset, held)) return "left-out";',
+  ),
+];
+
 export const AREA_MUTANTS: readonly Mutant[] = [
   ...of(["delays", "ttl"], TIME),
   ...of(["retention"], RETENTION),
@@ -171,4 +192,5 @@ export const AREA_MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  ...of(["filters"], FILTERS),
 ];

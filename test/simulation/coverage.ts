@@ -87,6 +87,10 @@ const NAMES = [
     "strandedForGood",
   ] as const),
   "settingsTaken",
+  // filters
+  ...(["filtered", "filtersChanged"] as const),
+  // deadlines that passed: of several at once, of one alone, and what came back in smaller company
+  ...(["silencesShared", "silencesAlone", "companyHalved"] as const),
 ] as const;
 
 export type Met = (typeof NAMES)[number];

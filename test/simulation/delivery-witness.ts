@@ -9,10 +9,12 @@ import { isReceiverLease, type LeaseAnswer } from "../../src/subscription-calls"
 import { checkAccounts, type Ended, type Overdue } from "./accounts";
 import type { Counts } from "./coverage";
 import { DeedEvidence, type EvidenceParts } from "./deed-evidence";
+import { FilterWitness } from "./filter-witness";
 import { checkFormer, checkLane, checkLanes, type Standing } from "./lane-checks";
 import type { LogWitness } from "./log-witness";
 import type { Deed } from "./object-host";
 import { holds, isLeasedBy, leasedBy, type Picture } from "./picture";
+import { SilenceWitness } from "./silence-witness";
 
 /** What the object did in one step, and what it had in hand after. */
 export type Observation = Readonly<{ at: number; deeds: readonly Deed[]; picture: Picture }>;
@@ -36,6 +38,8 @@ export class DeliveryWitness implements Standing {
   private readonly endedBefore: Ended = { acked: 0, purged: 0, moved: 0 };
   private readonly told: DeedEvidence;
   private readonly handedNow = new Map<string, readonly number[]>();
+  private readonly filters = new FilterWitness();
+  private readonly silences: SilenceWitness;
   readonly partition: number;
   readonly log: LogWitness;
   private readonly counts: Counts;
@@ -44,6 +48,7 @@ export class DeliveryWitness implements Standing {
     this.partition = parts.partition;
     this.log = parts.log;
     this.counts = parts.counts;
+    this.silences = new SilenceWitness(parts.counts);
     const { finished, newest, redrivenEver } = this;
     this.told = new DeedEvidence(parts, { finished, newest, redrivenEver });
   }
@@ -70,7 +75,13 @@ export class DeliveryWitness implements Standing {
     const held = after?.inHand.get(offset);
     // A dead letter of an earlier epoch waits outside its lane, which has long gone on.
     if (held) return held.key === undefined;
-    return this.log.mayExpire(this.partition, offset, at);
+    return this.log.mayExpire(this.partition, offset, at) || this.leavesOut(offset);
+  }
+
+  /** Whether the filter leaves the message out: the one that held when it was next, or holds now. */
+  leavesOut(offset: number): boolean {
+    if (this.filters.isOpen) return false;
+    return this.filters.leavesOut(offset, this.log.log(this.partition)[offset]?.subject);
   }
 
   wasRedriven(offset: number): boolean {
@@ -79,11 +90,12 @@ export class DeliveryWitness implements Standing {
 
   observe({ at, deeds, picture }: Observation): void {
     const isNewEpoch = this.before?.counters.epoch !== picture.counters.epoch;
-    if (isNewEpoch) this.beginEpoch();
+    if (isNewEpoch) this.beginEpoch(picture);
     const before = isNewEpoch || !this.before ? emptied(picture) : this.before;
     if (picture.version < before.version)
       throw new Error(`settings ${picture.version} replaced those of ${before.version}`);
     this.handedNow.clear();
+    if (this.filters.take(before, picture)) this.counts.filtersChanged += 1;
     this.told.gather(deeds, before, picture);
     this.takeReadmitted(before, picture);
     this.settleWhatLeft(before, picture, at);
@@ -91,15 +103,22 @@ export class DeliveryWitness implements Standing {
     checkLanes(picture, (offset) => this.wasRedriven(offset));
     for (const deed of deeds) this.takeHandouts(deed, before, picture, at);
     this.countWhatIs(before, picture);
-    checkAccounts(picture, this.ended, () => this.countOverdue(picture, at));
+    checkAccounts(
+      picture,
+      this.ended,
+      () => this.countOverdue(picture, at),
+      () => this.countLeftOut(picture),
+    );
     this.before = picture;
   }
 
   /** In a new epoch all leases are void, and everything from its start on is delivered again. */
-  private beginEpoch(): void {
+  private beginEpoch(picture: Picture): void {
     if (this.before) this.counts.seeks += 1;
     for (const known of [this.finished, this.newest, this.redrivenEver]) known.clear();
     Object.assign(this.endedBefore, { acked: 0, purged: 0, moved: 0 });
+    this.silences.forgetAll();
+    this.filters.begin(picture);
   }
 
   /** Dead letters of an earlier epoch that were redriven: they are in hand again, whatever had become of them here. */
@@ -112,6 +131,7 @@ export class DeliveryWitness implements Standing {
       this.endedBefore[fate] += 1;
       this.finished.delete(offset);
       this.newest.delete(offset);
+      this.silences.forget(offset);
     }
   }
 
@@ -153,7 +173,15 @@ export class DeliveryWitness implements Standing {
       const mayCount = isOver || this.told.failedNow.has(offset);
       if (now && now.attempts > held.attempts && !mayCount)
         throw new Error(`an attempt of ${offset} was counted that did not fail`);
+      this.weighSilence(offset, held.leaseId, before, after, at);
     }
+  }
+
+  private weighSilence(offset: number, leaseId: string, before: Picture, after: Picture, at: number): void {
+    const isOther = isReceiverLease(leaseId) || this.told.failedNow.has(offset);
+    if (isOther) this.silences.forget(offset);
+    else if (!this.told.released.has(leaseId) && (before.backlog.leases.of(offset)?.deadlineAt ?? at) <= at)
+      this.silences.ended(offset, this.isBehindExpired(offset, leaseId, before, at), before, after);
   }
 
   /** A deadline that ends takes with it the later ones of its lane and its lease, extended or not. */
@@ -189,6 +217,7 @@ export class DeliveryWitness implements Standing {
     }
     this.handedNow.set(leaseId, offsets);
     this.counts.leases += 1;
+    this.silences.handedOut(offsets);
     for (const [i, { offset, attempt }] of deliveries.entries()) {
       if (messages[i]?.id !== this.idAt(offset)) throw new Error(`${offset} came with another's message`);
       this.checkFree(offset, leaseId, before, at);
@@ -225,6 +254,9 @@ export class DeliveryWitness implements Standing {
       throw new Error(`${offset} was handed out at ${at}, and waits until ${held.availableAt}`);
     if (this.log.hasExpired(this.partition, offset, at))
       throw new Error(`${offset} was handed out, and has expired`);
+    // A dead letter of an earlier epoch matched the filter of that one.
+    if (this.leavesOut(offset) && before.counters.readmitted === 0)
+      throw new Error(`${offset} was handed out, and the filter leaves it out`);
   }
 
   private checkLane(
@@ -270,6 +302,16 @@ export class DeliveryWitness implements Standing {
     return overdue;
   }
 
+  private countLeftOut({ counters, inHand, dead }: Picture): number {
+    if (this.filters.isOpen) return 0;
+    let leftOut = 0;
+    for (let offset = counters.startOffset; offset < counters.nextOffset; offset++) {
+      const isKnown = inHand.has(offset) || dead.has(offset) || this.finished.has(offset);
+      if (!isKnown && this.leavesOut(offset)) leftOut += 1;
+    }
+    return leftOut;
+  }
+
   private idAt(offset: number): string {
     return this.log.log(this.partition)[offset]?.id ?? `nothing at ${offset}`;
   }
@@ -295,6 +337,7 @@ export class DeliveryWitness implements Standing {
     const expired = after.counters.expired - before.counters.expired;
     const overtaken = Math.max(0, after.gapCount - before.gapCount);
     this.counts.expired += expired;
+    this.counts.filtered += after.counters.filtered - before.counters.filtered;
     this.counts.overtaken += overtaken;
     this.counts.ttlExpired += Math.max(0, expired - overtaken);
     if (overtaken > 0) this.counts.gaps += 1;
@@ -323,6 +366,6 @@ function sameButPause(before: Picture, after: Picture): boolean {
 
 /** As it was when the epoch began. */
 function emptied(picture: Picture): Picture {
-  const counters = { ...picture.counters, readmitted: 0, expired: 0, moved: 0 };
+  const counters = { ...picture.counters, readmitted: 0, expired: 0, filtered: 0, moved: 0 };
   return { ...picture, counters, inHand: new Map(), dead: new Map(), followers: 0, gapCount: 0 };
 }

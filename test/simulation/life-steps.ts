@@ -13,7 +13,7 @@ import type { StartAt, SubscriptionSettings } from "../../src/settings";
 import type { Owner } from "./agenda";
 import type { Clients } from "./clients";
 import type { Watched } from "./lives";
-import { otherSettings, type PlannedSubscription } from "./plan";
+import { otherFilter, otherSettings, type PlannedSubscription } from "./plan";
 import { TOPIC } from "./world";
 
 export class LifeSteps {
@@ -39,9 +39,17 @@ export class LifeSteps {
   }
 
   settings(): void {
+    this.ask(otherSettings);
+  }
+
+  filter(): void {
+    this.ask(otherFilter);
+  }
+
+  private ask(other: typeof otherSettings): void {
     const planned = this.clients.chance.pick(this.clients.world.plan.subscriptions);
     const held = this.asked.get(planned.name) ?? planned.settings;
-    this.asked.set(planned.name, otherSettings(this.clients.chance, held));
+    this.asked.set(planned.name, other(this.clients.chance, held));
     this.putSubscription(planned, { at: "earliest" });
   }
 

@@ -14,6 +14,7 @@ export type Place = Readonly<{ partition: number; offset: number }>;
 export type Logged = Readonly<{
   id: string;
   key: string | undefined;
+  subject: string | undefined;
   text: string;
   storedAt: number;
   expiresAt: number | undefined;
@@ -110,8 +111,8 @@ export class LogWitness {
         if (known) return;
         if (offset !== log.length) throw new Error(`offset ${offset} follows ${log.length - 1}: not dense`);
         this.isNew(message, text, { partition, offset }, run.storedAt);
-        const { id, orderingKey: key, expiresAt } = message;
-        log.push({ id, key, text, storedAt: run.storedAt, expiresAt });
+        const { id, orderingKey: key, subject, expiresAt } = message;
+        log.push({ id, key, subject, text, storedAt: run.storedAt, expiresAt });
       });
     }
   }

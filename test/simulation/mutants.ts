@@ -297,6 +297,36 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    name: "silence counts for all that were leased together",
+    edits: [
+      {
+        file: "src/subscription/overdue.ts",
+        find: `else if (leased.length > 1) suspectAll(`,
+        put: `else if (leased.length > 1_000) suspectAll(`,
+      },
+    ],
+  },
+  {
+    name: "what fell silent together comes back together",
+    edits: [
+      {
+        file: "src/subscription/delivery.ts",
+        find: `Math.max(1, Math.floor(together / 2));`,
+        put: `together;`,
+      },
+    ],
+  },
+  {
+    name: "what comes while a dispatch is under way has no alarm",
+    edits: [
+      {
+        file: "src/subscription/due.ts",
+        find: `if (pump.isActive && !pump.hasRoom && (isReady || isUnread)) dues.push(now + row.settings.ackDeadlineMs);`,
+        put: ``,
+      },
+    ],
+  },
+  {
     name: "the sweep wakes nobody",
     edits: [
       {

@@ -23,6 +23,7 @@ const FEATURES = {
   moves: 0.35,
   rebirth: 0.4,
   settings: 0.25,
+  filters: 0.3,
 } as const;
 export type Feature = keyof typeof FEATURES;
 
@@ -34,6 +35,7 @@ export type Plan = Readonly<{
   retentionMs: number;
   subscriptions: readonly PlannedSubscription[];
   keys: readonly (string | undefined)[];
+  subjects: readonly (string | undefined)[];
   /** Relays that number what they publish. */
   relays: number;
   /** Whether the topic itself is deleted and created again, or only its subscriptions. */
@@ -67,15 +69,18 @@ export function planOf(chance: Chance, only?: readonly Feature[]): Plan {
     retentionMs: has("retention")
       ? chance.pick([limits.minRetentionMs, 2 * limits.minRetentionMs])
       : limits.defaultRetentionMs,
-    subscriptions: subscriptionsOf(chance, features),
+    subscriptions: subscriptionsOf(chance, features).map((planned) =>
+      has("filters") ? { ...planned, settings: otherFilter(chance, planned.settings) } : planned,
+    ),
     keys: chance.pick([
       [undefined, undefined, "a", "b", "c"],
       ["a", "b"],
       has("raise") ? ["a"] : [undefined],
     ]),
+    subjects: has("filters") ? [undefined, "x", "x", "y"] : [undefined],
     relays: has("relays") ? chance.between(1, 2) : 0,
     replacesTopic: has("rebirth") && !has("raise") && !has("relays") && chance.happens(0.8),
-    isSwept: has("rebirth") || has("raise") || has("settings"),
+    isSwept: has("rebirth") || has("raise") || has("settings") || has("filters"),
     seeks: !has("raise"),
     clientSteps: chance.between(60, 120),
     danger: chance.pick([0.05, 0.15, 0.3]),
@@ -136,6 +141,13 @@ function push(chance: Chance, guarantee: Guarantee): PlannedSubscription {
     secrets: [],
   };
   return { name: guarantee, settings: { ...common(chance), guarantee, type: "push", push: endpoint } };
+}
+
+/** The same with another filter, or with none. */
+export function otherFilter(chance: Chance, held: SubscriptionSettings): SubscriptionSettings {
+  const { filter: _, ...rest } = held;
+  const subject = chance.pick([undefined, ["x"], ["x"], ["y"], ["x", "y"]]);
+  return subject ? { ...rest, filter: { subject } } : rest;
 }
 
 /** Other settings for a subscription, of those that its type allows. */

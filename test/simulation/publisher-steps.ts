@@ -82,8 +82,11 @@ export class PublisherSteps {
   ): Draft {
     const { chance, world } = this.clients;
     const publishedAt = world.platform.agenda.now;
+    const { subjects, features } = world.plan;
+    const subject = features.has("filters") ? chance.pick(subjects) : undefined;
     const message = {
       ...{ id, publishedAt, contentType: "text/plain", body: bytes(id) },
+      ...(subject !== undefined && { subject }),
       ...(orderingKey !== undefined && { orderingKey }),
       ...timedFields(timing, publishedAt),
     };

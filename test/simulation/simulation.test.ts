@@ -18,7 +18,7 @@ test("no promise is broken, whatever befalls, and every message comes to its end
   expect(missed, "dangers that no seed met").toEqual([]);
 }, 300_000);
 
-test("one seed is one run", async () => {
+test("one seed is one run", { timeout: 60_000 }, async () => {
   const [first, second] = [await live(11, { migrationsDir }), await live(11, { migrationsDir })];
   expect(second).toEqual(first);
   const other = await live(12, { migrationsDir });

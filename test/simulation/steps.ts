@@ -27,6 +27,7 @@ const OF_FEATURES = {
   moves: { move: 6 },
   rebirth: { remove: 2, create: 3 },
   settings: { settings: 4 },
+  filters: { filter: 3 },
 } as const satisfies Record<Feature, Readonly<Record<string, number>>>;
 
 export class Steps {
@@ -77,6 +78,7 @@ export class Steps {
       pause: () => lives.pause(),
       resume: () => lives.resume(),
       settings: () => lives.settings(),
+      filter: () => lives.filter(),
       raise: () => lives.raise(),
       remove: () => lives.remove(),
       create: () => lives.create(),

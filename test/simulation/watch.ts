@@ -175,7 +175,7 @@ export class Watch {
     if (isPush && isIdle && !isGated && picture.waitingFrom !== undefined)
       dues.push(Math.max(picture.waitingFrom, picture.heldUntil));
     // Nor is anything unread that nobody would look for after a crash: what a dispatch has ends with that.
-    if (isPush && !isGated && isUnread(picture) && picture.deadlines.length === 0)
+    if (isPush && !isGated && isUnread(watched, picture) && picture.deadlines.length === 0)
       dues.push(Math.max(picture.heldUntil, agenda.now + MOST_ACK_DEADLINE_MS));
     const due = Math.max(Math.min(...dues), agenda.now);
     if (due === Number.POSITIVE_INFINITY) return;
@@ -222,7 +222,7 @@ export class Watch {
       const { object, picture } = watched;
       if (watched.topic !== topic || watched.partition !== partition) continue;
       if (picture?.settings.type !== "push" || picture.paused) continue;
-      const reach = reachOf(object, picture.backlog);
+      const reach = pastFiltered(watched, reachOf(object, picture.backlog), head);
       if (reach < head) throw new Error(`${nameOf(watched)} knows ${reach} of ${head}, and no alarm is set`);
     }
   }
@@ -292,9 +292,19 @@ export function topicObjectName({ generation }: TopicLife, partition: number): s
   return objectName(generation, partition);
 }
 
-function isUnread({ backlog, counters }: Picture): boolean {
+function isUnread(watched: Watched, { backlog, counters }: Picture): boolean {
   // Behind a lane that is held nothing falls due.
-  return backlog.knownHead > counters.nextOffset && backlog.lanes.size === 0;
+  return (
+    backlog.lanes.size === 0 &&
+    pastFiltered(watched, counters.nextOffset, backlog.knownHead) < backlog.knownHead
+  );
+}
+
+/** The first offset from `offset` on, below `head`, that the filter does not leave out. What it does, nobody owes a look. */
+export function pastFiltered({ witness }: Watched, offset: number, head: number): number {
+  let next = offset;
+  while (next < head && witness.leavesOut(next)) next += 1;
+  return next;
 }
 
 function logOf(object: SimulatedObject): TopicLog | undefined {
