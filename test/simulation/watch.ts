@@ -256,7 +256,10 @@ export class Watch {
     this.appended.delete(object);
     const watched = this.byObject.get(object);
     watched?.unconfirmed.splice(0);
-    if (watched) watched.pictured = -1;
+    if (!watched) return;
+    // What operators go by at the end: a resume that was lost is not seen otherwise.
+    watched.picture = pictureOf(object);
+    watched.pictured = -1;
   }
 
   // ── before something is sent ───────────────────────────────────────────────────────────────────────
