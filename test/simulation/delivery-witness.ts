@@ -63,6 +63,11 @@ export class DeliveryWitness implements Standing {
     return ended;
   }
 
+  /** Whether it was moved by a seek. */
+  get wasMoved(): boolean {
+    return (this.before?.counters.epoch ?? 0) > 0;
+  }
+
   isFinished(offset: number): boolean {
     return this.finished.has(offset);
   }
@@ -272,7 +277,10 @@ export class DeliveryWitness implements Standing {
     const handed = { key, offset, inLease, at };
     checkLane(this, handed, after);
     const above = this.parts.ancestors();
-    checkFormer(above, handed);
+    // A key gone back to before the raise has no order to its new partition.
+    const unmoved = above.filter((former) => !former.wasMoved);
+    checkFormer(unmoved, handed);
+    if (unmoved.length < above.length) this.counts.handedAfterSeek += 1;
     if (above.length > 0) this.counts.handedAfterRaise += 1;
   }
 

@@ -113,7 +113,7 @@ export class LetterSteps {
 
   seek(): void {
     const watched = this.clients.some();
-    if (!watched || !this.clients.world.plan.seeks) return;
+    if (!watched) return;
     const { chance, world } = this.clients;
     const offset = chance.below(watched.topic.log.log(watched.partition).length + 1);
     const time = world.platform.agenda.now - chance.below(60_000);

@@ -42,8 +42,6 @@ export type Plan = Readonly<{
   replacesTopic: boolean;
   /** Whether the sweep goes on at the end, where something may be half done that it alone repairs. */
   isSwept: boolean;
-  /** A raise keeps the order of a key only while nobody goes back to before it. */
-  seeks: boolean;
   /** Steps that clients and operators make before the faults stop. */
   clientSteps: number;
   /** The share of steps that are dangers. */
@@ -81,7 +79,6 @@ export function planOf(chance: Chance, only?: readonly Feature[]): Plan {
     relays: has("relays") ? chance.between(1, 2) : 0,
     replacesTopic: has("rebirth") && !has("raise") && !has("relays") && chance.happens(0.8),
     isSwept: has("rebirth") || has("raise") || has("settings") || has("filters"),
-    seeks: !has("raise"),
     clientSteps: chance.between(60, 120),
     danger: chance.pick([0.05, 0.15, 0.3]),
     crashiness: chance.pick([0, 0.01, 0.05]),
