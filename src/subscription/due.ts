@@ -39,7 +39,8 @@ export function dueAt(
   const isSending = (pump.isActive && pump.hasRoom) || isListening;
   if (isSending && isReady) dues.push(now + limits.lookAgainMs);
   // A dispatch that is waited for ends with the memory that waits; under at-most-once no lease outlives that.
-  if (pump.isActive && !pump.hasRoom && (isReady || isUnread)) dues.push(now + row.settings.ackDeadlineMs);
+  const isWaitedFor = pump.isActive && !pump.hasRoom && heldUntil === undefined;
+  if (isWaitedFor && (isReady || isUnread)) dues.push(now + row.settings.ackDeadlineMs);
   // Between two rounds of filtered messages others have their turn.
   if (isSending && desk.hasMore) dues.push(now);
   if (pump.isActive) dues.push(pump.gathersUntil() ?? Number.POSITIVE_INFINITY);

@@ -321,7 +321,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "src/subscription/due.ts",
-        find: `if (pump.isActive && !pump.hasRoom && (isReady || isUnread)) dues.push(now + row.settings.ackDeadlineMs);`,
+        find: `if (isWaitedFor && (isReady || isUnread)) dues.push(now + row.settings.ackDeadlineMs);`,
         put: ``,
       },
     ],
