@@ -227,6 +227,9 @@ export class DeliveryWitness implements Standing {
       if (messages[i]?.id !== this.idAt(offset)) throw new Error(`${offset} came with another's message`);
       this.checkFree(offset, leaseId, before, at);
       this.checkInTime(offset, before, at);
+      // A dead letter of an earlier epoch matched the filter of that one.
+      if (this.leavesOut(offset) && after.counters.readmitted === 0)
+        throw new Error(`${offset} was handed out, and the filter leaves it out`);
       this.checkLane(offset, offsets, { after, at });
       this.checkAttempt(offset, attempt, before);
       this.newest.set(offset, { leaseId, attempt });
@@ -259,9 +262,6 @@ export class DeliveryWitness implements Standing {
       throw new Error(`${offset} was handed out at ${at}, and waits until ${held.availableAt}`);
     if (this.log.hasExpired(this.partition, offset, at))
       throw new Error(`${offset} was handed out, and has expired`);
-    // A dead letter of an earlier epoch matched the filter of that one.
-    if (this.leavesOut(offset) && before.counters.readmitted === 0)
-      throw new Error(`${offset} was handed out, and the filter leaves it out`);
   }
 
   private checkLane(
