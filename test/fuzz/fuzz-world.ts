@@ -23,6 +23,16 @@ const VOLATILE = new Set([
   "verification",
 ]);
 const PAGES = 50;
+/** Values that fit where the document shows none. */
+const FITTING = {
+  orderingKey: ["k1", "k2"],
+  "Pennypost-Ordering-Key": ["k1"],
+  "Idempotency-Key": ["m1", "m4"],
+  header: ["X-Id"],
+  keepHeaders: ["X-Id"],
+  signingSecret: [`whsec_${"MfKQ".repeat(8)}`],
+  traceparent: ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+};
 
 /** Makes one of everything, under names that begin with `prefix`. */
 export async function makeWorld(ask: Ask, prefix: string, rootToken: string): Promise<World> {
@@ -40,28 +50,48 @@ export async function makeWorld(ask: Ask, prefix: string, rootToken: string): Pr
   }
   const scopes = [{ verb: "publish", topics: topic }];
   const made = (await must(ask, "POST", "/v1/tokens", { name: prefix, scopes })) as { token: string };
+  const leased = await pullFrom(ask, `/v1/queues/${queue}`);
+  const [doomed = ""] = await pullFrom(ask, `${at}/subscriptions/s`);
+  await must(ask, "POST", `${at}/subscriptions/s/nack`, { ackIds: [doomed], deadLetter: true });
   const known = {
     topic: [topic, queue],
     queue: [queue, topic],
     subscription: ["s", queue],
+    ackIds: leased,
     ledger: [prefix],
     schedule: [prefix],
     snapshot: [prefix],
     messageId: ["m1", "m%2F2"],
-    id: ids,
-    partition: ["0"],
+    id: [...ids, "0.0.0"],
+    ids: ["0.0.0"],
     token: [made.token],
+    ...FITTING,
+  };
+  const spare = `${prefix}-spare`;
+  const spares = {
+    ...{ topic: [spare], queue: [spare], subscription: [spare], schedule: [spare], snapshot: [spare] },
+    ...{ name: ["producer"], id: ["m4"] },
   };
   const authorizations = [`Bearer ${rootToken}`, `Bearer ${made.token}`, "Basic x"];
-  return { known, authorizations };
+  return { known, spares, authorizations };
+}
+
+/** Leases what there is for as long as may be, and returns the ack ids. */
+async function pullFrom(ask: Ask, path: string): Promise<string[]> {
+  const json = { max: 2, waitMs: 10_000, ackDeadlineMs: 43_200_000 };
+  const { messages } = (await must(ask, "POST", `${path}/pull`, json)) as { messages: { ackId: string }[] };
+  return messages.map(({ ackId }) => ackId);
 }
 
 /** Takes away what `makeWorld` made that can be seen by others. */
-export async function removeWorld(ask: Ask, { known }: World): Promise<void> {
-  const [topic, queue, schedule] = [known.topic?.[0], known.queue?.[0], known.schedule?.[0]];
-  await ask("DELETE", `/v1/schedules/${schedule}`);
-  await ask("DELETE", `/v1/topics/${topic}`);
-  await ask("DELETE", `/v1/queues/${queue}`);
+export async function removeWorld(ask: Ask, { known, spares }: World): Promise<void> {
+  for (const [kind, names] of [
+    ["schedules", [...(known.schedule ?? []), ...(spares.schedule ?? [])]],
+    ["topics", [known.topic?.[0], ...(spares.topic ?? [])]],
+    ["queues", [known.queue?.[0], ...(spares.queue ?? [])]],
+  ] as const) {
+    for (const name of names) await ask("DELETE", `/v1/${kind}/${name}`);
+  }
 }
 
 /** What is stored now: what exists with its settings, and how far the known logs reach. */
