@@ -2,6 +2,7 @@
 // state that refused requests must leave as it was.
 
 import type { World } from "./hostile-requests.ts";
+import { REFUSED_URL } from "./schema-samples.ts";
 
 export type Ask = (
   method: string,
@@ -41,13 +42,18 @@ export async function makeWorld(ask: Ask, prefix: string, rootToken: string): Pr
   await must(ask, "PUT", at, {});
   await must(ask, "PUT", `/v1/queues/${queue}`, {});
   await must(ask, "PUT", `${at}/subscriptions/s`, {});
+  await must(ask, "PUT", `${at}/subscriptions/p`, { type: "push", endpoint: { url: REFUSED_URL } });
   const message = { topic, cron: "0 0 1 1 *", message: { data: "x" } };
   await must(ask, "PUT", `/v1/schedules/${prefix}`, message);
   await must(ask, "PUT", `${at}/subscriptions/s/snapshots/${prefix}`);
   const ids = ["m1", "m2", "m3"];
+  const delayed = ["m5", "m6"].map((id) => ({ id, data: id, delayMs: 86_400_000 }));
   for (const base of [at, `/v1/queues/${queue}`]) {
-    await must(ask, "POST", `${base}/messages/batch`, { messages: ids.map((id) => ({ id, data: id })) });
+    const messages = [...ids.map((id) => ({ id, data: id })), ...delayed];
+    await must(ask, "POST", `${base}/messages/batch`, { messages });
   }
+  const claim = { messageId: "m1", claimant: "a", leaseMs: 43_200_000 };
+  const { fence } = (await must(ask, "POST", `/v1/ledgers/${prefix}/claims`, claim)) as { fence: number };
   const scopes = [{ verb: "publish", topics: topic }];
   const made = (await must(ask, "POST", "/v1/tokens", { name: prefix, scopes })) as { token: string };
   const leased = await pullFrom(ask, `/v1/queues/${queue}`);
@@ -56,13 +62,14 @@ export async function makeWorld(ask: Ask, prefix: string, rootToken: string): Pr
   const known = {
     topic: [topic, queue],
     queue: [queue, topic],
-    subscription: ["s", queue],
+    subscription: ["s", queue, "p"],
     ackIds: leased,
     ledger: [prefix],
     schedule: [prefix],
     snapshot: [prefix],
     messageId: ["m1", "m%2F2"],
-    id: [...ids, "0.0.0"],
+    id: [...ids, "m5", "0.0.0"],
+    fence: [String(fence)],
     ids: ["0.0.0"],
     token: [made.token],
     ...FITTING,
@@ -70,7 +77,7 @@ export async function makeWorld(ask: Ask, prefix: string, rootToken: string): Pr
   const spare = `${prefix}-spare`;
   const spares = {
     ...{ topic: [spare], queue: [spare], subscription: [spare], schedule: [spare], snapshot: [spare] },
-    ...{ name: ["producer"], id: ["m4"] },
+    ...{ name: ["producer"], id: ["m6"] },
   };
   const authorizations = [`Bearer ${rootToken}`, `Bearer ${made.token}`, "Basic x"];
   return { known, spares, authorizations };

@@ -38,7 +38,7 @@ const MAX_DEPTH = 8;
 /** One of them fits most patterns. */
 const PLAIN = ["a", "a1", "/a", "a.b"];
 /** Nobody listens there, so what the broker is told to send goes nowhere. */
-const REFUSED_URL = "http://127.0.0.1:9/hook";
+export const REFUSED_URL = "http://127.0.0.1:9/hook";
 /** A valid wait would be waited for, and a valid number of partitions made. */
 const NEVER_LARGE = new Set(["waitMs", "partitions"]);
 
@@ -97,7 +97,7 @@ export function sample(schema: Schema, name: string, context: Context, depth = 0
   if (schema.type === "array") return fc.array(inner(schema.items ?? {}), { maxLength: 4 });
   if (schema.type === "boolean") return fc.boolean();
   if (schema.type === "integer" || schema.type === "number") {
-    return context.isCalm ? fittingNumber(schema, name) : numberOf(schema, name);
+    return context.isCalm ? fittingNumber(schema, name, context) : numberOf(schema, name);
   }
   if (schema.type === "string") {
     return context.isCalm ? fittingString(schema, name, context) : stringOf(schema, name, context.known);
@@ -142,8 +142,11 @@ function objectOf(
 function fittingNumber(
   { minimum = 0, maximum = 10, ...schema }: Schema,
   name: string,
+  context: Context,
 ): fc.Arbitrary<unknown> {
   if (NEVER_LARGE.has(name)) return fc.constantFrom(minimum, Math.min(minimum + 1, maximum));
+  const known = context.known[name]?.map(Number);
+  if (known) return fc.constantFrom(...known);
   const shown = [schema.example, schema.default].filter((each) => typeof each === "number");
   return fc.constantFrom(minimum, maximum, ...shown);
 }
