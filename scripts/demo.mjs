@@ -2,7 +2,7 @@
 // every check held, and leaves no process and no file behind.
 
 import { startBroker } from "../test/support/broker.ts";
-import { scenarios } from "./demo/scenarios.ts";
+import { scenariosWith } from "./demo/scenarios.ts";
 import { perform } from "./demo/stage.ts";
 
 const stopping = new AbortController();
@@ -11,6 +11,7 @@ for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.on(name, () => stopping.abort(new Error(`stopped by ${name}`)));
 }
 
+const scenarios = scenariosWith({ backlog: 3_000 });
 let broker;
 try {
   console.log("Starting a broker with fresh state …");

@@ -26,11 +26,15 @@ const document: OpenApi = {
   paths: { "/v1/topics/{topic}": { put: operation, get: operation } },
   components: { schemas: {} },
 };
-const world = { known: { topic: ["t", "q"] }, authorizations: ["Bearer r", "Bearer p"] };
+const world = {
+  known: { topic: ["t", "q"] },
+  spares: { topic: ["x"] },
+  authorizations: ["Bearer r", "Bearer p"],
+};
 
-function runOn(answer: (request: HostileRequest) => FuzzAnswer, ask: Ask = stored([])) {
+function runOn(answer: (request: HostileRequest) => FuzzAnswer, seed = 7, ask: Ask = stored([])) {
   const send = async (request: HostileRequest) => answer(request);
-  const limits = { requests: 2_000, seed: 7, concurrency: 3, withinMs: 1_000 };
+  const limits = { requests: 2_000, seed, concurrency: 3, withinMs: 1_000 };
   return fuzz({ document, world, send, ask, ...limits });
 }
 
@@ -74,9 +78,40 @@ test("a refused request that is stored all the same is found, alone", async () =
     if (request.method === "LOCK") topics.push(`made-${topics.length}`);
     return invalid;
   };
-  const { faults } = await runOn(answer, stored(topics));
+  const { faults } = await runOn(answer, 7, stored(topics));
   expect(faults[0]?.what).toMatch(/changed topics made-/);
   expect(faults[0]?.requests.map(({ method }) => method)).toEqual(["LOCK"]);
+});
+
+test("a request that no route may forgive, and one does, is a fault", async () => {
+  const { faults } = await runOn(({ method }) => (method === "LOCK" ? { ...invalid, status: 204 } : invalid));
+  expect(faults[0]?.what).toMatch(/had to be/);
+  expect(faults[0]?.requests[0]?.method).toBe("LOCK");
+});
+
+test("two seeds have no request in common that is worth a word", async () => {
+  const runs = await Promise.all(
+    [1, 2].map(async (seed) => {
+      const sent = new Set<string>();
+      await runOn((request) => {
+        if (typeof request.body === "string" && request.body.length > 40) sent.add(JSON.stringify(request));
+        return invalid;
+      }, seed);
+      return sent;
+    }),
+  );
+  const [first = new Set(), second = new Set()] = runs;
+  expect(first.size).toBeGreaterThan(100);
+  expect([...first].filter((request) => second.has(request)).length).toBeLessThan(first.size / 4);
+});
+
+test("how far it has come is said also while a burst is under way", async () => {
+  const said: string[] = [];
+  const ask = stored([]);
+  const send = async () => invalid;
+  const limits = { requests: 400, seed: 7, concurrency: 3, withinMs: 1_000 };
+  await fuzz({ document, world, send, ask, ...limits, say: (line) => said.push(line), sayEveryMs: 0 });
+  expect(said.some((line) => /\b0 of 400; 1 answered, 1 of them refused/.test(line))).toBe(true);
 });
 
 test("the same seed makes the same requests, and none tells the broker to send beyond this machine", async () => {

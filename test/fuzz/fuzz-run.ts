@@ -34,9 +34,13 @@ export type FuzzOptions = Readonly<{
   /** Ends the run before its time. */
   isOver?: () => boolean;
   say?: (line: string) => void;
+  /** Says how far it has come this often. */
+  sayEveryMs?: number;
 }>;
 
 const BURST = 200;
+/** Seeds of bursts lie so far apart that two runs have none in common. */
+const SEED_STEP = 1_000_003;
 /** Every so many bursts one is of requests that must be refused. */
 const REFUSED_EVERY = 4;
 /** Every so many bursts, those that were refused are sent again. */
@@ -57,7 +61,13 @@ class FuzzRun {
   private sent = 0;
   private resent = 0;
   private compared = 0;
+  private answered = 0;
+  private refused = 0;
+  /** How many things the state was when it was last read. */
+  private things = 0;
   private burst = 0;
+  private readonly beganAt = performance.now();
+  private saidAt = this.beganAt;
 
   private readonly options: FuzzOptions;
 
@@ -66,20 +76,36 @@ class FuzzRun {
   }
 
   async run(): Promise<FuzzReport> {
-    const { document, world, requests, seed, isOver = () => false, say } = this.options;
+    const { document, world, requests, seed, isOver = () => false } = this.options;
     const hostile = hostileRequests(document, world);
     const refused = refusedRequests(document, world);
     for (; this.sent < requests && !isOver() && this.faults.length < FAULTS; this.burst++) {
       const mustBeRefused = this.burst % REFUSED_EVERY === REFUSED_EVERY - 1;
       const numRuns = Math.min(BURST, requests - this.sent);
-      const burst = fc.sample(mustBeRefused ? refused : hostile, { seed: seed + this.burst, numRuns });
+      const burst = fc.sample(mustBeRefused ? refused : hostile, {
+        seed: (seed * SEED_STEP + this.burst) | 0,
+        numRuns,
+      });
       if (mustBeRefused) await this.sendRefused(burst);
       else await this.sendHostile(burst);
       this.sent += burst.length;
-      if (this.burst % 25 === 24) say?.(`${this.sent} requests, ${this.faults.length} faults`);
     }
     const { sent, resent, compared, counts, slowest, faults } = this;
     return { seed, sent, resent, compared, counts, slowest, faults };
+  }
+
+  /** Also in the middle of a burst, so that one which hangs is seen to. */
+  private sayProgress(): void {
+    const { say, sayEveryMs = 10_000, requests } = this.options;
+    const now = performance.now();
+    if (now - this.saidAt < sayEveryMs) return;
+    this.saidAt = now;
+    const seconds = (now - this.beganAt) / 1000;
+    const { sent, answered, refused, things, compared, faults } = this;
+    say?.(
+      `${seconds.toFixed(0).padStart(5)} s  ${sent} of ${requests}; ${answered} answered, ${refused} of them refused, ` +
+        `${(answered / seconds).toFixed(0)} a second; state of ${things} things compared ${compared} times; ${faults.length} faults`,
+    );
   }
 
   private async sendHostile(burst: readonly HostileRequest[]): Promise<void> {
@@ -91,17 +117,25 @@ class FuzzRun {
   }
 
   private async sendRefused(burst: readonly HostileRequest[]): Promise<void> {
-    await this.compare(burst);
+    const before = this.faults.length;
+    const forgiven = await this.compare(burst);
+    if (this.faults.length > before) return;
+    for (const request of forgiven) this.fault("was not refused, and had to be", [request]);
   }
 
-  /** Sends what must change nothing, and looks whether it did. Says nothing when one of them was not refused. */
-  private async compare(burst: readonly HostileRequest[]): Promise<void> {
+  /** Sends what must change nothing, and looks whether it did. Returns those that were not refused: then there is no telling. */
+  private async compare(burst: readonly HostileRequest[]): Promise<readonly HostileRequest[]> {
     const before = await this.quietState();
     const statuses = await this.sendAll(burst);
-    if (!statuses.every(isRefused)) return;
+    const forgiven = burst.filter((_, index) => !isRefused(statuses[index] ?? 0));
+    if (forgiven.length > 0) return forgiven;
     this.compared += 1;
     const changes = changesOf(before, await this.state());
-    if (changes.length === 0) return;
+    if (changes.length > 0) await this.blame(burst, changes);
+    return [];
+  }
+
+  private async blame(burst: readonly HostileRequest[], changes: readonly string[]): Promise<void> {
     const guilty = await narrow(burst, (part) => this.changesAgain(part));
     // A log may have grown by what was accepted before: only what grows again is a fault.
     if (guilty === undefined && changes.every(isHead)) return;
@@ -118,7 +152,7 @@ class FuzzRun {
     const statuses: number[] = [];
     let next = 0;
     const work = async () => {
-      while (next < burst.length) {
+      while (next < burst.length && this.faults.length < FAULTS) {
         const index = next++;
         const request = burst[index];
         if (request) statuses[index] = await this.sendOne(request);
@@ -149,6 +183,9 @@ class FuzzRun {
   private note(request: HostileRequest, { status, ms }: FuzzAnswer): void {
     const counts = this.counts.get(request.route) ?? new Map<number, number>();
     this.counts.set(request.route, counts.set(status, (counts.get(status) ?? 0) + 1));
+    this.answered += 1;
+    if (isRefused(status)) this.refused += 1;
+    this.sayProgress();
     this.slowest = [...this.slowest, { ms, request }].sort((a, b) => b.ms - a.ms).slice(0, SLOWEST);
   }
 
@@ -156,8 +193,10 @@ class FuzzRun {
     this.faults.push({ what, burst: this.burst, requests });
   }
 
-  private state(): Promise<State> {
-    return readState(this.options.ask, this.options.world);
+  private async state(): Promise<State> {
+    const state = await readState(this.options.ask, this.options.world);
+    this.things = state.size;
+    return state;
   }
 
   /** The state once what was accepted has arrived: read until it is the same twice. */

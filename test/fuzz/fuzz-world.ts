@@ -2,6 +2,7 @@
 // state that refused requests must leave as it was.
 
 import type { World } from "./hostile-requests.ts";
+import { REFUSED_URL } from "./schema-samples.ts";
 
 export type Ask = (
   method: string,
@@ -23,6 +24,16 @@ const VOLATILE = new Set([
   "verification",
 ]);
 const PAGES = 50;
+/** Values that fit where the document shows none. */
+const FITTING = {
+  orderingKey: ["k1", "k2"],
+  "Pennypost-Ordering-Key": ["k1"],
+  "Idempotency-Key": ["m1", "m4"],
+  header: ["X-Id"],
+  keepHeaders: ["X-Id"],
+  signingSecret: [`whsec_${"MfKQ".repeat(8)}`],
+  traceparent: ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+};
 
 /** Makes one of everything, under names that begin with `prefix`. */
 export async function makeWorld(ask: Ask, prefix: string, rootToken: string): Promise<World> {
@@ -31,37 +42,63 @@ export async function makeWorld(ask: Ask, prefix: string, rootToken: string): Pr
   await must(ask, "PUT", at, {});
   await must(ask, "PUT", `/v1/queues/${queue}`, {});
   await must(ask, "PUT", `${at}/subscriptions/s`, {});
+  await must(ask, "PUT", `${at}/subscriptions/p`, { type: "push", endpoint: { url: REFUSED_URL } });
   const message = { topic, cron: "0 0 1 1 *", message: { data: "x" } };
   await must(ask, "PUT", `/v1/schedules/${prefix}`, message);
   await must(ask, "PUT", `${at}/subscriptions/s/snapshots/${prefix}`);
   const ids = ["m1", "m2", "m3"];
+  const delayed = ["m5", "m6"].map((id) => ({ id, data: id, delayMs: 86_400_000 }));
   for (const base of [at, `/v1/queues/${queue}`]) {
-    await must(ask, "POST", `${base}/messages/batch`, { messages: ids.map((id) => ({ id, data: id })) });
+    const messages = [...ids.map((id) => ({ id, data: id })), ...delayed];
+    await must(ask, "POST", `${base}/messages/batch`, { messages });
   }
+  const claim = { messageId: "m1", claimant: "a", leaseMs: 43_200_000 };
+  const { fence } = (await must(ask, "POST", `/v1/ledgers/${prefix}/claims`, claim)) as { fence: number };
   const scopes = [{ verb: "publish", topics: topic }];
   const made = (await must(ask, "POST", "/v1/tokens", { name: prefix, scopes })) as { token: string };
+  const leased = await pullFrom(ask, `/v1/queues/${queue}`);
+  const [doomed = ""] = await pullFrom(ask, `${at}/subscriptions/s`);
+  await must(ask, "POST", `${at}/subscriptions/s/nack`, { ackIds: [doomed], deadLetter: true });
   const known = {
     topic: [topic, queue],
     queue: [queue, topic],
-    subscription: ["s", queue],
+    subscription: ["s", queue, "p"],
+    ackIds: leased,
     ledger: [prefix],
     schedule: [prefix],
     snapshot: [prefix],
     messageId: ["m1", "m%2F2"],
-    id: ids,
-    partition: ["0"],
+    id: [...ids, "m5", "0.0.0"],
+    fence: [String(fence)],
+    ids: ["0.0.0"],
     token: [made.token],
+    ...FITTING,
+  };
+  const spare = `${prefix}-spare`;
+  const spares = {
+    ...{ topic: [spare], queue: [spare], subscription: [spare], schedule: [spare], snapshot: [spare] },
+    ...{ name: ["producer"], id: ["m6"] },
   };
   const authorizations = [`Bearer ${rootToken}`, `Bearer ${made.token}`, "Basic x"];
-  return { known, authorizations };
+  return { known, spares, authorizations };
+}
+
+/** Leases what there is for as long as may be, and returns the ack ids. */
+async function pullFrom(ask: Ask, path: string): Promise<string[]> {
+  const json = { max: 2, waitMs: 10_000, ackDeadlineMs: 43_200_000 };
+  const { messages } = (await must(ask, "POST", `${path}/pull`, json)) as { messages: { ackId: string }[] };
+  return messages.map(({ ackId }) => ackId);
 }
 
 /** Takes away what `makeWorld` made that can be seen by others. */
-export async function removeWorld(ask: Ask, { known }: World): Promise<void> {
-  const [topic, queue, schedule] = [known.topic?.[0], known.queue?.[0], known.schedule?.[0]];
-  await ask("DELETE", `/v1/schedules/${schedule}`);
-  await ask("DELETE", `/v1/topics/${topic}`);
-  await ask("DELETE", `/v1/queues/${queue}`);
+export async function removeWorld(ask: Ask, { known, spares }: World): Promise<void> {
+  for (const [kind, names] of [
+    ["schedules", [...(known.schedule ?? []), ...(spares.schedule ?? [])]],
+    ["topics", [known.topic?.[0], ...(spares.topic ?? [])]],
+    ["queues", [known.queue?.[0], ...(spares.queue ?? [])]],
+  ] as const) {
+    for (const name of names) await ask("DELETE", `/v1/${kind}/${name}`);
+  }
 }
 
 /** What is stored now: what exists with its settings, and how far the known logs reach. */

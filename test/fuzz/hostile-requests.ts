@@ -5,30 +5,13 @@ import fc from "fast-check";
 import {
   NASTY_BYTES,
   NASTY_JSON,
-  NASTY_NUMBERS,
   NASTY_TYPES,
   nastyString,
   nastyValue,
   OVERSIZED,
 } from "./hostile-values.ts";
+import { type Components, type Context, mutated, type Schema, sample } from "./schema-samples.ts";
 
-export type Schema = Readonly<{
-  $ref?: string;
-  type?: string;
-  enum?: readonly unknown[];
-  const?: unknown;
-  anyOf?: readonly Schema[];
-  oneOf?: readonly Schema[];
-  allOf?: readonly Schema[];
-  properties?: Readonly<Record<string, Schema>>;
-  required?: readonly string[];
-  additionalProperties?: Schema | boolean;
-  items?: Schema;
-  minimum?: number;
-  maximum?: number;
-  maxLength?: number;
-  example?: unknown;
-}>;
 type Parameter = Readonly<{ name: string; in: "path" | "query" | "header"; schema: Schema }>;
 export type Operation = Readonly<{
   security?: readonly unknown[];
@@ -37,7 +20,7 @@ export type Operation = Readonly<{
 }>;
 export type OpenApi = Readonly<{
   paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
-  components: Readonly<{ schemas: Readonly<Record<string, Schema>> }>;
+  components: Components;
 }>;
 
 export type Header = readonly [name: string, value: string];
@@ -53,19 +36,17 @@ export type HostileRequest = Readonly<{
 
 export type World = Readonly<{
   /** Names that exist, by the parameter that takes them. */
-  known: Readonly<Record<string, readonly string[]>>;
+  known: Context["known"];
+  /** Names that are made and deleted again, by the parameter that takes them. */
+  spares: Context["known"];
   /** Values of the Authorization header; the first is good. */
   authorizations: readonly string[];
 }>;
 
-/** Nobody listens there, so what the broker is told to send goes nowhere. */
-const REFUSED_URL = "http://127.0.0.1:9/hook";
 /** What is put behind a path. */
 const SUFFIXES = ["/", "//", "/..", "/..%2f..%2fv1", "%00", "%2f", "/.", ";x=1", "%c0%af", "/__proto__"];
-/** A valid wait would be waited for, and a valid number of partitions made. */
-const NEVER_LARGE = new Set(["waitMs", "partitions"]);
 /** A valid request would be waited for, by default for half a minute. */
-const NOT_WAITED_FOR: readonly Header[] = [["prefer", "wait=0"]];
+const NOT_WAITED_FOR: Header = ["prefer", "wait=0"];
 
 export type Route = Readonly<{ path: string; method: string; operation: Operation }>;
 
@@ -81,40 +62,130 @@ export function hostileRequests(document: OpenApi, world: World): fc.Arbitrary<H
   return fc.oneof(...routesOf(document).map((each) => hostileRequest(each, document, world)));
 }
 
-/** Requests to one route. */
-export function hostileRequest(
-  { path, method, operation }: Route,
-  document: OpenApi,
-  world: World,
-): fc.Arbitrary<HostileRequest> {
-  const context = { document, known: world.known };
-  const parameters = operation.parameters ?? [];
-  const named = (place: Parameter["in"]) => parameters.filter((parameter) => parameter.in === place);
+/** Requests to one route: wild ones, ones with one thing wrong, and ones with which nothing need be wrong. */
+export function hostileRequest(route: Route, document: OpenApi, world: World): fc.Arbitrary<HostileRequest> {
+  const wild = wildParts(route, document, world);
+  const calm = calmParts(route, document, world);
+  const one = fc.constantFrom<keyof Parts>("method", "path", "query", "headers", "body", "body");
+  const nearly = one.chain((part) => fc.record({ ...calm, [part]: { ...wild, ...nearParts(calm) }[part] }));
   return fc
-    .record({
-      method: fc.oneof(
-        { weight: 30, arbitrary: fc.constant(method.toUpperCase()) },
-        { weight: 1, arbitrary: fc.constantFrom("PATCH", "OPTIONS", "POST", "PUT", "GET", "HEAD") },
-      ),
-      path: hostilePath(path, method, world),
-      query: hostileQuery(named("query"), context),
-      headers: hostileHeaders(named("header"), world),
-      body: hostileBody(operation, context),
-    })
-    .map(({ body, ...request }) => ({
-      route: `${method.toUpperCase()} ${path}`,
-      method: request.method,
-      path: `${request.path}${request.query}`,
-      headers: [
-        ...(body ? [["content-type", body.type] as const] : []),
-        ...(path.endsWith("/request") ? NOT_WAITED_FOR : []),
-        ...request.headers,
-      ],
-      ...(body && { body: body.bytes }),
-    }));
+    .oneof(
+      { weight: 3, arbitrary: fc.record(wild) },
+      { weight: 2, arbitrary: nearly as fc.Arbitrary<Made> },
+      { weight: 1, arbitrary: fc.record(calm) },
+    )
+    .map((made) => asRequest(route, made));
 }
 
-type Context = Readonly<{ document: OpenApi; known: World["known"] }>;
+type Body = Readonly<{ type: string; bytes: string | Uint8Array }>;
+/** What a request is put together from. */
+type Made = Readonly<{
+  method: string;
+  path: string;
+  query: string;
+  headers: readonly Header[];
+  body: Body | undefined;
+}>;
+type Parts = { readonly [Part in keyof Made]: fc.Arbitrary<Made[Part]> };
+
+function asRequest({ method, path }: Route, { body, ...made }: Made): HostileRequest {
+  return {
+    route: `${method.toUpperCase()} ${path}`,
+    method: made.method,
+    path: `${made.path}${made.query}`,
+    headers: [...(body ? [["content-type", body.type] as const] : []), ...patient(path, made.headers)],
+    ...(body && { body: body.bytes }),
+  };
+}
+
+function patient(path: string, headers: readonly Header[]): readonly Header[] {
+  if (!path.endsWith("/request")) return headers;
+  return [
+    NOT_WAITED_FOR,
+    ...headers.filter(([name, value]) => name.toLowerCase() !== "prefer" || !/wait/i.test(value)),
+  ];
+}
+
+function inPlace({ operation }: Route, place: Parameter["in"]): readonly Parameter[] {
+  return (operation.parameters ?? []).filter((parameter) => parameter.in === place);
+}
+
+function wildParts(route: Route, document: OpenApi, world: World): Parts {
+  const { path, method, operation } = route;
+  const context = { document, known: world.known, isCalm: false };
+  return {
+    method: fc.oneof(
+      { weight: 30, arbitrary: fc.constant(method.toUpperCase()) },
+      { weight: 1, arbitrary: fc.constantFrom("PATCH", "OPTIONS", "POST", "PUT", "GET", "HEAD") },
+    ),
+    path: hostilePath(path, method, world),
+    query: hostileQuery(inPlace(route, "query"), context),
+    headers: hostileHeaders(inPlace(route, "header"), world),
+    body: hostileBody(operation, context),
+  };
+}
+
+// ── what fits ────────────────────────────────────────────────────────────────────────────────────────
+
+function calmParts(route: Route, document: OpenApi, world: World): Parts {
+  const context = { document, known: world.known, isCalm: true };
+  const value = ({ name, schema }: Parameter) =>
+    sample(schema, name, context).map(
+      (one) => [name.replace(/\{\w+\}/, "a"), headerText(String(one))] as const,
+    );
+  const some = (place: Parameter["in"], times: number) =>
+    fc
+      .tuple(...inPlace(route, place).map((each) => fc.option(value(each), { freq: times, nil: undefined })))
+      .map((pairs) => pairs.filter((pair) => pair !== undefined));
+  const [good = ""] = world.authorizations;
+  const contents = Object.entries(route.operation.requestBody?.content ?? {});
+  const bodies = contents.map(([type, { schema }]) => shapedBody(type, sample(schema, "", context)));
+  return {
+    method: fc.constant(route.method.toUpperCase()),
+    path: calmPath(route, world),
+    query: some("query", 1).map((pairs) => {
+      const text = pairs.map(([name, each]) => `${name}=${encodeURIComponent(each)}`).join("&");
+      return text === "" ? "" : `?${text}`;
+    }),
+    headers: some("header", 1).map((pairs) => [["authorization", good], ...pairs]),
+    body: bodies.length > 0 ? fc.oneof(...bodies) : fc.constant(undefined),
+  };
+}
+
+/** What is one step from what fits, for the parts that are built of several. */
+function nearParts({ body }: Parts): Pick<Parts, "body"> {
+  const isText = (made: Body | undefined): made is Body & { bytes: string } =>
+    typeof made?.bytes === "string";
+  return {
+    body: body.chain((made): fc.Arbitrary<Body | undefined> => {
+      const value = isText(made) && parsed(made.bytes);
+      if (!made || !value) return fc.constant(made);
+      return mutated(fc.constant(value)).map((other) => ({ ...made, bytes: JSON.stringify(other) ?? "" }));
+    }),
+  };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Only a spare is deleted; what is above it stays. */
+function calmPath({ path, method }: Route, { known, spares }: World): fc.Arbitrary<string> {
+  const parts = path.split("/").map((part, index, all) => {
+    const name = /^\{(.+)\}$/.exec(part)?.[1];
+    if (name === undefined) return fc.constant(part);
+    const isDeleted = method === "delete" && index === all.length - 1;
+    const names = [...(isDeleted ? [] : (known[name] ?? [])), ...(spares[name] ?? [])];
+    return fc.constantFrom(...(names.length > 0 ? names : ["a"]));
+  });
+  return fc.tuple(...parts).map((each) => each.join("/"));
+}
+
+// ── what does not ────────────────────────────────────────────────────────────────────────────────────
 
 function hostilePath(path: string, method: string, { known }: World): fc.Arbitrary<string> {
   const parts = path.split("/").map((part) => {
@@ -141,7 +212,7 @@ function hostilePath(path: string, method: string, { known }: World): fc.Arbitra
 }
 
 function hostileQuery(parameters: readonly Parameter[], context: Context): fc.Arbitrary<string> {
-  const value = (schema: Schema, name: string) => sample(schema, name, context, 0).map(String);
+  const value = (schema: Schema, name: string) => sample(schema, name, context).map(String);
   const pairs = parameters.map(({ name, schema }) =>
     fc.option(
       fc
@@ -203,19 +274,16 @@ function headerText(text: string): string {
     .trim();
 }
 
-type Body = Readonly<{ type: string; bytes: string | Uint8Array }>;
-
 function hostileBody({ requestBody }: Operation, context: Context): fc.Arbitrary<Body | undefined> {
   const stray = fc.constantFrom({ type: "application/json", bytes: "{}" }, { type: "", bytes: "x" });
   if (!requestBody) return oneIn(20).chain((has) => (has ? stray : fc.constant(undefined)));
   const type = fc.constantFrom(...NASTY_TYPES);
   const contents = Object.entries(requestBody.content);
-  const shaped = fc.constantFrom(...contents).chain(([contentType, { schema }]) =>
-    fc.oneof(sample(schema, "", context, 0), mutated(sample(schema, "", context, 0))).map((value) => ({
-      type: contentType,
-      bytes: typeof value === "string" ? value : (JSON.stringify(value) ?? ""),
-    })),
-  );
+  const shaped = fc
+    .constantFrom(...contents)
+    .chain(([contentType, { schema }]) =>
+      shapedBody(contentType, fc.oneof(sample(schema, "", context), mutated(sample(schema, "", context)))),
+    );
   return fc.oneof(
     { weight: 400, arbitrary: shaped },
     { weight: 10, arbitrary: fc.constant(undefined) },
@@ -230,107 +298,11 @@ function hostileBody({ requestBody }: Operation, context: Context): fc.Arbitrary
   );
 }
 
-/** A value with one of its parts replaced, left out, or added. */
-function mutated(value: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
-  const how = fc.record({
-    at: fc.nat(),
-    nasty: nastyValue,
-    name: nastyString,
-    kind: fc.constantFrom("set", "drop", "add"),
-  });
-  return fc.tuple(value, fc.array(how, { minLength: 1, maxLength: 2 })).map(([original, changes]) => {
-    const copy = structuredClone(original);
-    for (const { at, nasty, name, kind } of changes) {
-      const places = placesIn(copy);
-      const place = places[at % Math.max(1, places.length)];
-      if (!place) return nasty;
-      const [holder, key] = place;
-      if (kind === "drop") delete holder[key];
-      else
-        Object.defineProperty(holder, kind === "add" && !Array.isArray(holder) ? name : key, {
-          value: structuredClone(nasty),
-          enumerable: true,
-          configurable: true,
-          writable: true,
-        });
-    }
-    return copy;
-  });
-}
-
-type Holder = Record<string, unknown>;
-
-function placesIn(value: unknown, depth = 0): [Holder, string][] {
-  if (value === null || typeof value !== "object" || depth > 6) return [];
-  const holder = value as Holder;
-  return Object.keys(holder).flatMap((key) => [
-    [holder, key] as [Holder, string],
-    ...placesIn(holder[key], depth + 1),
-  ]);
-}
-
-/** A value that fits `schema`, more or less: numbers also at and beyond their bounds. */
-export function sample(schema: Schema, name: string, context: Context, depth: number): fc.Arbitrary<unknown> {
-  const { $ref, anyOf, oneOf, allOf } = schema;
-  const inner = (other: Schema, at = name) => sample(other, at, context, depth + 1);
-  if (depth > 8) return fc.constant(null);
-  if ($ref) return inner(referred(schema, context.document));
-  if ("const" in schema) return fc.constant(schema.const);
-  if (schema.enum) return fc.constantFrom(...schema.enum);
-  const [first, ...others] = anyOf ?? oneOf ?? allOf ?? [];
-  if (first) return fc.oneof(inner(first), ...others.map((other) => inner(other)));
-  if (schema.type === "object") return objectOf(schema, inner);
-  if (schema.type === "array") return fc.array(inner(schema.items ?? {}), { maxLength: 4 });
-  if (schema.type === "integer" || schema.type === "number") return numberOf(schema, name);
-  if (schema.type === "boolean") return fc.boolean();
-  if (schema.type === "string") return stringOf(schema, name, context.known);
-  return nastyValue;
-}
-
-/** The schema itself, behind any references. */
-export function referred(schema: Schema, document: OpenApi): Schema {
-  if (!schema.$ref) return schema;
-  return referred(document.components.schemas[schema.$ref.split("/").pop() ?? ""] ?? {}, document);
-}
-
-function objectOf(
-  { properties = {}, required = [], additionalProperties }: Schema,
-  inner: (schema: Schema, name: string) => fc.Arbitrary<unknown>,
-): fc.Arbitrary<unknown> {
-  if (typeof additionalProperties === "object" && Object.keys(properties).length === 0) {
-    return fc.dictionary(
-      fc.oneof(nastyString, fc.constantFrom("a", "0", "x-y")),
-      inner(additionalProperties, ""),
-      {
-        maxKeys: 3,
-      },
-    );
-  }
-  const fields = Object.fromEntries(
-    Object.entries(properties).map(([name, schema]) => [name, inner(schema, name)]),
-  );
-  return fc.record(fields, { requiredKeys: [...required] });
-}
-
-function numberOf({ minimum = 0, maximum = 10 }: Schema, name: string): fc.Arbitrary<unknown> {
-  const beyond = fc.constantFrom(minimum - 1, maximum + 1, minimum + 0.5, ...NASTY_NUMBERS);
-  const within = NEVER_LARGE.has(name) ? fc.constant(minimum) : fc.constantFrom(minimum, maximum);
-  return fc.oneof({ weight: 4, arbitrary: within }, { weight: 1, arbitrary: beyond });
-}
-
-function stringOf(
-  { maxLength, example }: Schema,
-  name: string,
-  known: World["known"],
-): fc.Arbitrary<unknown> {
-  const bounds = maxLength === undefined ? [] : ["a".repeat(maxLength), "a".repeat(maxLength + 1)];
-  const text = typeof example === "string" ? example : "a";
-  const isUrl = /url$/i.test(name) || /^(https?|wss?):/i.test(text);
-  return fc.oneof(
-    { weight: 1, arbitrary: nastyString },
-    { weight: 2, arbitrary: fc.constantFrom("a", isUrl ? REFUSED_URL : text, ...bounds) },
-    { weight: 3, arbitrary: fc.constantFrom(...(known[name] ?? [isUrl ? REFUSED_URL : text])) },
-  );
+function shapedBody(type: string, value: fc.Arbitrary<unknown>): fc.Arbitrary<Body> {
+  return value.map((one) => ({
+    type,
+    bytes: typeof one === "string" ? one : (JSON.stringify(one) ?? ""),
+  }));
 }
 
 function oneIn(times: number): fc.Arbitrary<boolean> {

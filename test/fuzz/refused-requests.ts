@@ -7,15 +7,14 @@ import {
   hostileRequest,
   type OpenApi,
   type Route,
-  referred,
   routesOf,
-  type Schema,
-  sample,
   type World,
 } from "./hostile-requests.ts";
+import { referred, type Schema, sample } from "./schema-samples.ts";
 
 const NOBODY = ["Bearer nonsense", "Basic x", "Bearer ", "", "Bearer ' OR 1=1 --"];
-const NO_JSON = ["", "{", "nul", '{"a":', "[}", "\0", "{}{}"];
+/** None is empty: where a body may be left out, that is none. */
+const NO_JSON = ["{", "nul", '{"a":', "[}", "\0", "{}{}"];
 const NAMES = ["topic", "queue", "subscription"];
 const TOO_LONG = "a".repeat(300);
 type Spoil = (request: fc.Arbitrary<HostileRequest>) => fc.Arbitrary<HostileRequest>;
@@ -71,7 +70,7 @@ function wrongFields(schema: Schema, document: OpenApi, { known }: World): Spoil
   const stray = schema.additionalProperties === false ? ["nobodyKnows", "constructor"] : [];
   const spoils: Record<string, unknown>[] = [...wrong, ...stray.map((name) => ({ [name]: 1 }))];
   if (spoils.length === 0) return noJson;
-  const body = sample(schema, "", { document, known }, 0);
+  const body = sample(schema, "", { document, known, isCalm: false });
   return (request) =>
     fc
       .tuple(request, body, fc.constantFrom(...spoils))

@@ -25,6 +25,7 @@ export type Settled = Readonly<{ ackId: string; status: string }>;
 export type NewMessage = Readonly<{
   id?: string;
   orderingKey?: string;
+  subject?: string;
   data: unknown;
   attributes?: Readonly<Record<string, string>>;
 }>;
@@ -120,10 +121,13 @@ export async function nack(
 
 export type Stats = Readonly<{
   settled: number;
+  filtered: number;
   dead: number;
   leased: number;
   waiting: number;
   unread: number;
+  /** Of a push subscription: how its endpoint fares. */
+  endpoint?: Readonly<{ state: string; reason?: string }>;
 }>;
 
 /** The counters of the subscription or queue at `path`, all partitions together. */
