@@ -28,4 +28,4 @@ export function resultOf({ status, latencyMs, together }: AttemptNote): AttemptR
   return together === undefined ? "given-back" : "deadline";
 }
 
-export type DeadLetterReason = "attempts-spent" | "rejected" | "expired" | "undeliverable";
+export type DeadLetterReason = "attempts-spent" | "rejected" | "expired" | "undeliverable" | "loop";

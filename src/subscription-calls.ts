@@ -1,7 +1,7 @@
 // The calls to a subscription's object: what each takes and answers. Every call may arrive twice and changes nothing
 // the second time. Records cross packed (record-batch.ts).
 
-import type { AttemptNote } from "./attempt";
+import type { AttemptNote, DeadLetterReason } from "./attempt";
 import type { AttemptsAnswer, AttemptsCall } from "./attempt-calls";
 import type {
   DeadLetter,
@@ -90,8 +90,8 @@ export type NackCall = Readonly<{
 export type DispatchOutcome = Readonly<
   { offset: number } /** `status` is absent when it was not sent: the ledger had it as completed. */ & (
     | { result: "delivered"; status?: number }
-    /** An attempt that failed: counted, retried after the policy's backoff or `retryAfterMs`. */
-    | { result: "failed"; note: AttemptNote; retryAfterMs?: number }
+    /** An attempt that failed: counted, retried after the policy's backoff or `retryAfterMs`; or, with `deadLetter`, never. */
+    | { result: "failed"; note: AttemptNote; retryAfterMs?: number; deadLetter?: DeadLetterReason }
     /** Not sent: given back, no attempt counted, available again after `delayMs`. */
     | { result: "unsent"; delayMs: number; reason: string }
     /** The receiver has it for `leaseMs` from now on, and settles it by its claim's fence. */
@@ -117,7 +117,7 @@ export type ReportCall = Readonly<{
   extendMs?: number;
   /** The dispatch has ended: what it does not mention is given back, no attempt counted. */
   done: boolean;
-  /** The endpoint answered 410: stop sending. */
+  /** The endpoint answered 410, or the target topic was deleted: stop sending. */
   endpointGone?: boolean;
   /** What the dispatch's answers so far tell about its endpoint. */
   signs?: EndpointSigns;
@@ -199,7 +199,7 @@ type StatsOfPartition = Readonly<{
   blockedLanes: number;
   unread: number;
   paused: boolean;
-  /** Of a push subscription. */
+  /** Of a push subscription; of a forwarding one it is the target topic. */
   endpoint?: EndpointView;
   /** Set when too much waits and reading has stopped. */
   stalled: boolean;

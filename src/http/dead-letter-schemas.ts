@@ -21,7 +21,7 @@ import {
   whole,
 } from "./schemas";
 
-const reasons = ["attempts-spent", "rejected", "expired", "undeliverable"] as const;
+const reasons = ["attempts-spent", "rejected", "expired", "undeliverable", "loop"] as const;
 /** As many as a place can name. */
 export const HIGHEST_EPOCH = 999_999_999;
 

@@ -93,23 +93,40 @@ export function takeParcel(plan: Plan, max: number): Readonly<{ parcel: readonly
  * may overtake it, and only its attempt counts.
  */
 export function settleParcel(plan: Plan, parcel: readonly Item[], answer: WebhookAnswer): Plan {
+  return settleItems(plan, parcel, (item) => {
+    if (!answer.delivered || !isAcknowledged(item, answer)) return failure(item, answer);
+    return handing(item, answer) ?? { offset: item.offset, result: "delivered", status: answer.status };
+  });
+}
+
+/** The plan without `items` among what is to be sent: they are on their way. */
+export function takeThese(plan: Plan, items: readonly Item[]): Plan {
+  const taken = new Set(items);
+  return { ...plan, pending: plan.pending.filter((item) => !taken.has(item)) };
+}
+
+/** Ends what was sent together, each as `judge` says; behind the first of a lane that is not done, all goes back. */
+export function settleItems(
+  plan: Plan,
+  parcel: readonly Item[],
+  judge: (item: Item) => DispatchOutcome,
+): Plan {
   const outcomes: DispatchOutcome[] = [];
   const failed: Item[] = [];
   const handedOver: Item[] = [];
   const broken = new Set<string>();
   for (const item of parcel) {
-    const { offset, message } = item;
-    if (message.orderingKey !== undefined && broken.has(message.orderingKey)) {
+    const { orderingKey } = item.message;
+    if (orderingKey !== undefined && broken.has(orderingKey)) {
       outcomes.push(behind(item, BEHIND));
-    } else if (answer.delivered && isAcknowledged(item, answer)) {
-      const handed = handing(item, answer);
-      outcomes.push(handed ?? { offset, result: "delivered", status: answer.status });
-      if (handed) handedOver.push(item);
-    } else {
-      outcomes.push(failure(item, answer));
-      failed.push(item);
-      if (plan.holdsLanes && message.orderingKey !== undefined) broken.add(message.orderingKey);
+      continue;
     }
+    const outcome = judge(item);
+    outcomes.push(outcome);
+    if (outcome.result === "handed-over") handedOver.push(item);
+    if (outcome.result !== "failed") continue;
+    failed.push(item);
+    if (plan.holdsLanes && orderingKey !== undefined) broken.add(orderingKey);
   }
   const ended = lanesOf(parcel);
   const busy = new Set([...plan.busy].filter((key) => !ended.has(key)));

@@ -1,5 +1,5 @@
 // A dispatch under way: what it was given, what of its lease is still to be sent and what became of the rest. Sending
-// (sending.ts) and reporting (reporting.ts) both move it on.
+// (sending.ts), forwarding (forward.ts) and reporting (reporting.ts) move it on.
 
 import type { Begin, DispatchCall, Sending } from "../dispatch-calls";
 import { type EndpointSigns, NO_SIGNS } from "../endpoint-signs";
@@ -15,8 +15,17 @@ import type { Item, Plan } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
 import type { Wire } from "./webhook";
 
-/** What a dispatch needs of the world. */
+/** What any course of a lease needs of the world, wherever it leads. */
+export type Carrying = Readonly<{
+  runtime: Wire["runtime"];
+  sleep(ms: number): Promise<void>;
+  report(call: ReportCall): Promise<Result<ReportAnswer>>;
+  log(line: Readonly<Record<string, unknown>>): void;
+}>;
+
+/** What a dispatch to an endpoint needs of the world. */
 export type Dispatching = Wire &
+  Carrying &
   Readonly<{
     begin: Begin;
     local: boolean;
@@ -25,29 +34,23 @@ export type Dispatching = Wire &
     /** Hosts that lead to this broker: nothing is sent there. */
     ownHosts?: readonly string[];
     ledger: LedgerStore;
-    sleep(ms: number): Promise<void>;
-    report(call: ReportCall): Promise<Result<ReportAnswer>>;
     /** Writes the reply to a request where its asker waits. */
     reply(to: ReplyTo, said: Said): Promise<Result<unknown>>;
     /** How long the topic keeps messages; undefined when that cannot be told now. Only for effectively-once. */
     topicRetentionMs(): Promise<number | undefined>;
     /** The endpoint answered 410 Gone. */
     endpointGone(): void;
-    log(line: Readonly<Record<string, unknown>>): void;
   }>;
 
-export type Run = {
+/** A lease on its way, and how far it has come. */
+export type Course = {
   readonly call: DispatchCall;
-  readonly deps: Dispatching;
-  readonly push: PushSettings;
-  /** At-most-once: settled before it was handed out. */
-  readonly settled: boolean;
-  /** Only for effectively-once. */
+  readonly deps: Carrying;
+  /** Only for effectively-once push. */
   readonly claims: ClaimsStore | undefined;
   readonly startedAt: number;
-  readonly sending: Sending;
   plan: Plan;
-  /** What the answers so far tell about the endpoint. */
+  /** What the answers so far tell about where it leads. */
   signs: EndpointSigns;
   pace: Pace | undefined;
   readonly counts: Record<DispatchOutcome["result"], number>;
@@ -59,30 +62,31 @@ export type Run = {
   gone: boolean;
 };
 
+/** A course to an endpoint. */
+export type Run = Course & {
+  readonly deps: Dispatching;
+  readonly push: PushSettings;
+  /** At-most-once: settled before it was handed out. */
+  readonly settled: boolean;
+  readonly sending: Sending;
+};
+
 const AT_FULL_SPEED: Sending = {
   connections: limits.dispatchConnections,
   stopAfter: limits.tripRequests,
 };
 
-/** A dispatch that begins: everything of its lease is to be sent, and nothing is. */
-export function beginRun(call: DispatchCall, deps: Dispatching): Run {
-  const { push, guarantee } = call.settings;
-  if (push === undefined) throw new Error("a pull subscription has no endpoint to dispatch to");
-  const { runtime, ledger } = deps;
-  const { sending = AT_FULL_SPEED } = call;
-  const settled = call.lease.settled === true;
-  const isClaimed = guarantee === "effectively-once" && !settled;
+/** A course that begins: everything of its lease is to be sent, and nothing is. */
+export function beginCourse<D extends Carrying>(call: DispatchCall, deps: D): Course & { readonly deps: D } {
+  const holdsLanes = call.lease.settled !== true;
   return {
     call,
     deps,
-    push,
-    settled,
-    claims: isClaimed ? new ClaimsStore(ledger, call, runtime) : undefined,
-    startedAt: runtime.now(),
-    sending,
+    claims: undefined,
+    startedAt: deps.runtime.now(),
     signs: NO_SIGNS,
-    pace: sending.pace,
-    plan: plans.planOf(plans.leasedItems(call.lease), { holdsLanes: !settled }),
+    pace: call.sending?.pace,
+    plan: plans.planOf(plans.leasedItems(call.lease), { holdsLanes }),
     counts: { delivered: 0, failed: 0, unsent: 0, "handed-over": 0 },
     leaseEndsAt: call.lease.deadlineAt,
     leaseLost: false,
@@ -90,12 +94,23 @@ export function beginRun(call: DispatchCall, deps: Dispatching): Run {
   };
 }
 
-export function giveBack(run: Run, items: readonly Item[], delayMs: number, reason: string): void {
+/** A dispatch to an endpoint that begins. */
+export function beginRun(call: DispatchCall, deps: Dispatching): Run {
+  const { push, guarantee } = call.settings;
+  if (push === undefined) throw new Error("a pull subscription has no endpoint to dispatch to");
+  const { sending = AT_FULL_SPEED } = call;
+  const settled = call.lease.settled === true;
+  const isClaimed = guarantee === "effectively-once" && !settled;
+  const claims = isClaimed ? new ClaimsStore(deps.ledger, call, deps.runtime) : undefined;
+  return { ...beginCourse(call, deps), push, settled, claims, sending };
+}
+
+export function giveBack(run: Course, items: readonly Item[], delayMs: number, reason: string): void {
   advance(run, plans.giveBack(run.plan, items, delayMs, reason));
 }
 
 /** Takes the next plan; what it says about deliveries is counted, and noted for the ledger. */
-export function advance(run: Run, next: Plan): void {
+export function advance(run: Course, next: Plan): void {
   const fresh = next.outcomes.slice(run.plan.outcomes.length);
   for (const { result } of fresh) run.counts[result]++;
   run.claims?.note(fresh);

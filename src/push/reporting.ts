@@ -5,12 +5,12 @@ import { limits } from "../limits";
 import { type DispatchOutcome, type ReportCall, receiverLeaseId } from "../subscription-calls";
 import type { EndedEarly } from "./claims-store";
 import * as plans from "./dispatch-plan";
-import type { Run } from "./dispatch-run";
+import type { Course } from "./dispatch-run";
 
 const LOST = new Set<string>(["lease-lost", "gone"]);
 
 /** Reports while `sending` goes on, often enough that the lease never ends meanwhile. */
-export async function reportWhile(run: Run, sending: Promise<void>): Promise<void> {
+export async function reportWhile(run: Course, sending: Promise<void>): Promise<void> {
   const everyMs = Math.min(limits.reportEveryMs, run.call.settings.ackDeadlineMs / 3);
   let ended = false;
   const ending = sending.finally(() => {
@@ -23,7 +23,7 @@ export async function reportWhile(run: Run, sending: Promise<void>): Promise<voi
   await ending;
 }
 
-async function reportSoFar(run: Run): Promise<void> {
+async function reportSoFar(run: Course): Promise<void> {
   const { ackDeadlineMs } = run.call.settings;
   const { outcomes } = run.plan;
   const askedAt = run.deps.runtime.now();
@@ -42,7 +42,7 @@ async function reportSoFar(run: Run): Promise<void> {
  * here, with its claim left to end, than sent again. It also goes out when the lease was lost: the subscription
  * honours a late success that nobody overtook.
  */
-export async function reportLast(run: Run): Promise<void> {
+export async function reportLast(run: Course): Promise<void> {
   await writeClaims(run, limits.reportTries);
   const { outcomes } = run.plan;
   await report(run, { outcomes, done: true });
@@ -53,7 +53,7 @@ export async function reportLast(run: Run): Promise<void> {
  * Keeps the claims of what the subscription now knows to be handed over. A receiver that ended one sooner told a
  * subscription that did not know of it yet: it is told again here.
  */
-async function keepHandedOver(run: Run, told: readonly DispatchOutcome[], tries: number): Promise<void> {
+async function keepHandedOver(run: Course, told: readonly DispatchOutcome[], tries: number): Promise<void> {
   const { claims, deps } = run;
   if (claims === undefined) return;
   const offsets = new Set(told.map(({ offset }) => offset));
@@ -72,7 +72,7 @@ function outcomeOfReceiver({ offset, state }: EndedEarly, at: number): DispatchO
 }
 
 /** Writes to the ledger what was noted. Answers whether all of it is written. */
-async function writeClaims(run: Run, tries: number): Promise<boolean> {
+async function writeClaims(run: Course, tries: number): Promise<boolean> {
   const { claims } = run;
   if (claims === undefined) return true;
   const written = await trying(run, tries, async () => {
@@ -83,7 +83,7 @@ async function writeClaims(run: Run, tries: number): Promise<boolean> {
 }
 
 /** Answers whether the subscription took the report. When it says that the lease is lost, nothing more is sent. */
-async function report(run: Run, what: Omit<ReportCall, "leaseId">): Promise<boolean> {
+async function report(run: Course, what: Omit<ReportCall, "leaseId">): Promise<boolean> {
   const nextSendAt = run.pace?.nextSendAt;
   const signs = { ...run.signs, ...(nextSendAt !== undefined && { nextSendAt }) };
   const gone = run.gone && { endpointGone: true };
@@ -101,7 +101,11 @@ async function report(run: Run, what: Omit<ReportCall, "leaseId">): Promise<bool
 }
 
 /** Repeats what faults, a few times and with jitter. Undefined when it faulted every time. */
-export async function trying<T>(run: Run, tries: number, attempt: () => Promise<T>): Promise<T | undefined> {
+export async function trying<T>(
+  run: Course,
+  tries: number,
+  attempt: () => Promise<T>,
+): Promise<T | undefined> {
   const { runtime, sleep } = run.deps;
   for (let tried = 1; ; tried++) {
     try {

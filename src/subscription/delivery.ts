@@ -34,8 +34,8 @@ export type Failure = Readonly<{
   note: AttemptNote;
   /** Instead of the policy's backoff. */
   delayMs?: number;
-  /** Straight to dead letters, whatever attempts are left. */
-  deadLetter?: boolean;
+  /** Straight to dead letters, whatever attempts are left: `rejected`, or for the reason that is said. */
+  deadLetter?: boolean | DeadLetterReason;
 }>;
 
 /** A delivery handed out for the first time. */
@@ -70,7 +70,8 @@ export function release(
   const ended = { ...common(leased), attempts, history: noteAttempt(leased.history, failure.note) };
   const spent = attempts >= policy.maxAttempts && onExhausted !== "block";
   if (failure.deadLetter || spent) {
-    const reason = failure.deadLetter ? "rejected" : "attempts-spent";
+    const said = failure.deadLetter === true ? "rejected" : failure.deadLetter;
+    const reason = said || "attempts-spent";
     const detail = failure.note.error;
     return {
       ...ended,

@@ -130,8 +130,9 @@ function applyOutcome(
     backlog.put(giveBack(delivery, moment.now + (outcome.retryAfterMs ?? policyMs)));
     return;
   }
-  const delay = outcome.retryAfterMs === undefined ? {} : { delayMs: outcome.retryAfterMs };
-  fail(backlog, delivery, { note: outcome.note, ...delay }, settings, moment);
+  const { note, retryAfterMs, deadLetter } = outcome;
+  const delay = retryAfterMs === undefined ? {} : { delayMs: retryAfterMs };
+  fail(backlog, delivery, { note, ...delay, ...(deadLetter && { deadLetter }) }, settings, moment);
 }
 
 /** Moves a delivery from the dispatcher's lease to its receiver's, which ends by itself unless it is settled before. */
