@@ -24,6 +24,7 @@ export type ErrorCode =
   | "request-not-found"
   | "method-not-allowed"
   | "conflict"
+  | "forward-loop"
   | "id-reused"
   | "already-released"
   | "already-cancelled"

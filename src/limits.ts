@@ -205,6 +205,12 @@ export const limits = {
   /** What one cut judges afresh, in bytes of records, before others have their turn. */
   filterCutBytes: 1 * MiB,
 
+  // ── forwarding ─────────────────────────────────────────────────────────────────────────────────────
+  /** How often a message is forwarded from topic to topic: more is a loop, or a route that nobody can follow. */
+  forwardHops: 8,
+  /** Topics that the search for a loop looks at when a forward is set; what it misses, the hops end. */
+  forwardWalkTopics: 200,
+
   // ── live ───────────────────────────────────────────────────────────────────────────────────────────
   /** Of one partition of a subscription; each may have leases of its own, of which there are `openLeases`. */
   socketsPerPartition: 100,

@@ -28,6 +28,8 @@ export type Message = Readonly<{
   expiresAt?: number;
   /** It is a request: where its reply goes (reply-calls.ts). */
   replyTo?: string;
+  /** How often it was forwarded from topic to topic. No part of its content. */
+  hops?: number;
 }>;
 
 /** How an event stood in its request, as far as its attributes and content type do not tell. */

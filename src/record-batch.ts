@@ -50,6 +50,7 @@ type Meta = {
   d?: number;
   x?: number;
   r?: string;
+  n?: number;
 };
 
 const VERSION = 1;
@@ -185,6 +186,7 @@ function toMeta(message: Message): Meta {
   if (message.deliverAt !== undefined) meta.d = message.deliverAt;
   if (message.expiresAt !== undefined) meta.x = message.expiresAt;
   if (message.replyTo !== undefined) meta.r = message.replyTo;
+  if (message.hops !== undefined) meta.n = message.hops;
   return meta;
 }
 
@@ -204,6 +206,7 @@ function fromMeta(meta: Meta, body: Uint8Array): Message {
     ...(meta.d !== undefined && { deliverAt: meta.d }),
     ...(meta.x !== undefined && { expiresAt: meta.x }),
     ...(meta.r !== undefined && { replyTo: meta.r }),
+    ...(meta.n !== undefined && { hops: meta.n }),
   };
 }
 

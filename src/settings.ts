@@ -34,10 +34,16 @@ export type TopicSettings = TopicLimits &
 export type OnExhausted = "park" | "skip" | "block";
 export type Guarantee = "at-least-once" | "at-most-once" | "effectively-once";
 
+/** Sent to an endpoint, fetched by consumers, or appended to another topic. */
+export type DeliveryKind = "push" | "pull" | "forward";
+
+/** The topic that messages are forwarded to, in the life that it had when this was set. */
+export type Forward = Readonly<{ topic: string; generation: string }>;
+
 export type RetryPolicy = Readonly<{ maxAttempts: number; minDelayMs: number; maxDelayMs: number }>;
 
 export type SubscriptionSettings = Readonly<{
-  type: "push" | "pull";
+  type: DeliveryKind;
   ackDeadlineMs: number;
   retry: RetryPolicy;
   onExhausted: OnExhausted;
@@ -49,10 +55,12 @@ export type SubscriptionSettings = Readonly<{
   /** How often a dead letter may be sent round again; absent from settings of before this could be set. */
   maxRedrives?: number;
   paused: boolean;
-  /** Why it is paused when the broker paused it: `endpoint-gone`. */
+  /** Why it is paused when the broker paused it: `endpoint-gone` or `target-gone`. */
   pausedReason?: string;
   /** Present exactly when `type` is push. */
   push?: PushSettings;
+  /** Present exactly when `type` is forward. */
+  forward?: Forward;
 }>;
 
 /** How a message stands in its request. */

@@ -16,8 +16,8 @@ import {
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   http: ["catalog", "filter", "ledger", "schema"],
   ingress: ["catalog", "ledger"],
-  push: ["catalog", "ledger"],
   reply: [],
+  push: ["catalog", "ledger", "schema"],
   topic: ["filter", "sql"],
   subscription: ["filter", "sql"],
   limiter: ["sql"],
@@ -150,6 +150,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     why: "the dispatcher is an entrypoint of its own, as an object is",
   },
   "src/push/dispatch.ts": { may: ["async"], why: "it is the course of one dispatch, handed what it needs" },
+  "src/push/forward.ts": { may: ["async"], why: "it is the course of one forward, handed what it needs" },
   "src/push/sending.ts": { may: ["async"], why: "it awaits the requests of a dispatch, and its claims" },
   "src/push/reporting.ts": { may: ["async"], why: "it reports while the requests are under way" },
   "src/push/replying.ts": { may: ["async"], why: "it awaits the object that a reply is written to" },

@@ -48,6 +48,7 @@ export const problems: Readonly<Record<ErrorCode, Kind>> = {
   "request-not-found": final(404, "There is no such request"),
   "method-not-allowed": final(405, "The route does not take this method"),
   conflict: final(409, "This contradicts what exists"),
+  "forward-loop": final(409, "The forward would go round for ever"),
   "id-reused": final(422, "The message id was used for other content"),
   "already-released": final(409, "The message has its offset already"),
   "already-cancelled": final(409, "The message was cancelled"),

@@ -8,6 +8,7 @@ import { ok, type Result, refuse } from "../errors";
 import { toBase64 } from "../message-json";
 import { sealKeys, sealPush } from "../sealed-push";
 import { type Keyring, keyringOf } from "../sealing";
+import type { DeliveryKind } from "../settings";
 import type { Broker } from "./broker";
 
 export type Secrets = Required<SecretsWanted> &
@@ -43,7 +44,7 @@ export async function secretsOf(
   {
     type,
     endpoint,
-  }: Readonly<{ type: "push" | "pull"; endpoint?: { signingSecret?: string | undefined } | undefined }>,
+  }: Readonly<{ type: DeliveryKind; endpoint?: { signingSecret?: string | undefined } | undefined }>,
 ): Promise<Result<Partial<Secrets>>> {
   return type === "push" ? secretsFor(broker, endpoint?.signingSecret) : ok({});
 }

@@ -9,6 +9,7 @@ import type { SubscriptionStats } from "../subscription-calls";
 import { TERMS } from "../timeline-calls";
 import { urlRules } from "./broker";
 import { withVerification } from "./endpoint-verifying";
+import { bindAnew, forwardTo } from "./forward-target-store";
 import { healthView } from "./health-view";
 import { checkOffsets, everyPartition, subscriptionAt } from "./partition-routes";
 import {
@@ -46,16 +47,20 @@ export const subscriptionRoutes: readonly Route[] = [
   route({
     ...{ method: "put", path: subscriptionPlace.base, tag, access: ["manage"] },
     summary: "Create a subscription, or change its settings",
-    description: "A pause stays as it is, and so does the signing secret when none is given.",
+    description:
+      "A pause stays as it is, and so does the signing secret when none is given. " +
+      "To forward, it needs the scope to publish to the target, too.",
     params: subscriptionParams,
     body: subscriptionBody,
     answers: {
       200: { description: "It exists with these settings.", schema: subscriptionShown },
       201: { description: "It was created.", schema: subscriptionShown },
     },
-    handle: async ({ broker, params, body, request }) => {
+    handle: async ({ broker, principal, params, body, request }) => {
       const rules = checkSubscription(body, urlRules(broker, request));
       if (!rules.ok) return rules;
+      const target = await forwardTo(broker, principal, params.topic, body.forward);
+      if (!target.ok) return target;
       const topic = await broker.catalog.store.topic(params.topic);
       if (!topic.ok) return topic;
       const startAt = startOf(body.startAt);
@@ -69,7 +74,10 @@ export const subscriptionRoutes: readonly Route[] = [
       if (!secrets.ok) return secrets;
       const put = await putSubscription(broker.catalog, {
         ...{ topic: topic.value, name, startAt },
-        settings: withVerification(broker, request, body, subscriptionSettings(body)),
+        settings: withVerification(broker, request, body, {
+          ...subscriptionSettings(body),
+          ...target.value,
+        }),
         ...secrets.value,
       });
       if (!put.ok) return put;
@@ -140,13 +148,15 @@ export function readerRoutes({ base, tag, params, find }: SubscriptionPlace): re
       ...{ method: "post", path: `${base}/${verb}`, tag, access: ["manage"] },
       ...{ summary, params },
       answers: { 200: { description: "The subscription.", schema: subscriptionShown } },
-      handle: async ({ broker, params: path }) => {
+      handle: async ({ broker, principal, params: path }) => {
         const found = await find(broker, path);
         if (!found.ok) return found;
         const { topic, subscription } = found.value;
+        const bound = verb === "resume" ? await bindAnew(broker, principal, found.value) : ok(null);
+        if (!bound.ok) return bound;
         const entry = await setPaused(broker.catalog, topic.name, subscription.name, verb === "pause");
-        // Whoever resumes has looked at the endpoint: one that was left alone is probed at once.
-        if (entry.ok && verb === "resume" && entry.value.settings.push) {
+        // Whoever resumes has looked at where it leads: what was left alone is probed at once.
+        if (entry.ok && verb === "resume" && entry.value.settings.type !== "pull") {
           await everyPartition(entry.value.partitions, (at) =>
             subscriptionAt(broker, entry.value, at).probe(),
           );

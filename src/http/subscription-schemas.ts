@@ -7,12 +7,15 @@ import { defaultSubscriptionSettings, type StartAt, type SubscriptionSettings } 
 import { type EndpointRules, endpoint, endpointFaults, endpointSettings } from "./endpoint-schemas";
 import { filterForm } from "./filter-schemas";
 import { refuseFaults } from "./parse";
-import { instant, whole } from "./schemas";
+import { instant, name, whole } from "./schemas";
 import { topicFields } from "./topic-schemas";
 
 const subscriptionFields = {
-  type: z.enum(["push", "pull"]).default("pull"),
+  type: z.enum(["push", "pull", "forward"]).default("pull"),
   endpoint: endpoint.optional(),
+  forward: z.strictObject({ topic: name }).optional().meta({
+    description: "The topic or queue that a subscription of type forward appends its messages to.",
+  }),
   ackDeadlineMs: whole(limits.minAckDeadlineMs, limits.maxAckDeadlineMs)
     .optional()
     .meta({
@@ -63,22 +66,32 @@ type SubscriptionFields = z.output<z.ZodObject<typeof subscriptionFields>>;
 
 /** The rules between fields, and those that a deployed broker and a local one differ in. All speak together. */
 export function checkSubscription(body: SubscriptionFields, rules: EndpointRules): Result<null> {
-  const isPush = body.type === "push";
   const { minDelayMs, maxDelayMs } = retryOf(body);
-  const faults: FieldFault[] = [];
-  const complain = (field: string, detail: string) => faults.push({ field, detail });
-  if (isPush && !body.endpoint) complain("endpoint", "a push subscription needs an endpoint");
-  if (!isPush && body.endpoint) complain("endpoint", "a pull subscription has no endpoint");
-  if (!isPush && body.batch) complain("batch", "a pull subscription has no batch: pull with max");
-  if (!isPush && body.guarantee === "effectively-once") {
-    complain("guarantee", "effectively-once is for push; a pull consumer uses a ledger");
-  }
-  faults.push(...guaranteeFaults(body), ...formatFaults(body));
+  const faults = [...kindFaults(body), ...guaranteeFaults(body), ...formatFaults(body)];
   if (minDelayMs > maxDelayMs) {
     faults.push({ field: "retry.minDelayMs", detail: "it is above retry.maxDelayMs", limit: maxDelayMs });
   }
   if (body.endpoint) faults.push(...endpointFaults(body.endpoint, rules));
   return faults.length > 0 ? refuseFaults(faults) : ok(null);
+}
+
+/** What the kind of delivery needs, and what it has no use for. */
+function kindFaults({ type, endpoint, forward, batch, guarantee }: SubscriptionFields): FieldFault[] {
+  const faults: FieldFault[] = [];
+  const complain = (field: string, detail: string) => faults.push({ field, detail });
+  const isPush = type === "push";
+  if (isPush && !endpoint) complain("endpoint", "a push subscription needs an endpoint");
+  if (!isPush && endpoint) complain("endpoint", `a ${type} subscription has no endpoint`);
+  if (!isPush && batch) complain("batch", `a ${type} subscription has no batch`);
+  if (type === "forward" && !forward) complain("forward", "a forward subscription needs a topic");
+  if (type !== "forward" && forward) complain("forward", `a ${type} subscription forwards to no topic`);
+  if (type === "pull" && guarantee === "effectively-once") {
+    complain("guarantee", "effectively-once is for push and forward; a pull consumer uses a ledger");
+  }
+  if (type === "forward" && guarantee === "at-most-once") {
+    complain("guarantee", "a forward is at-least-once or effectively-once: it never needs to lose a message");
+  }
+  return faults;
 }
 
 /**
@@ -112,7 +125,7 @@ function formatFaults({ endpoint, batch, guarantee }: SubscriptionFields): Field
   return [{ field: "guarantee", detail: "a batch of CloudEvents has no place for claims", limit: 1 }];
 }
 
-/** A subscription's settings from its body. A body without a signing secret keeps the one that is held. */
+/** A subscription's settings from its body, but for the target of a forward. A body without a signing secret keeps the one that is held. */
 export function subscriptionSettings(body: SubscriptionFields): SubscriptionSettings {
   const { type, onExhausted, guarantee, maxInFlight, maxRedrives, endpoint, filter, batch } = body;
   const { maxMessages: batchMaxMessages, maxWaitMs: batchMaxWaitMs } = batch ?? {

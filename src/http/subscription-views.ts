@@ -12,8 +12,9 @@ import { startAt } from "./subscription-schemas";
 import { showTopic, topicView } from "./topic-schemas";
 
 const subscriptionView = {
-  type: z.enum(["push", "pull"]),
+  type: z.enum(["push", "pull", "forward"]),
   endpoint: endpointView.optional(),
+  forward: z.object({ topic: name }).optional(),
   ackDeadlineMs: z.int(),
   maxAttempts: z.int(),
   retry: z.object({ minDelayMs: z.int(), maxDelayMs: z.int() }),
@@ -65,13 +66,14 @@ export function showQueue(topic: TopicEntry, subscription: SubscriptionEntry, se
 }
 
 function showSettings(entry: SubscriptionEntry, secret?: string) {
-  const { retry, push, ...settings } = entry.settings;
+  const { retry, push, forward, ...settings } = entry.settings;
   const { maxAttempts, ...delays } = retry;
   return {
     ...settings,
     maxAttempts,
     retry: delays,
     maxRedrives: settings.maxRedrives ?? limits.defaultMaxRedrives,
+    ...(forward && { forward: { topic: forward.topic } }),
     ...(push && {
       endpoint: showEndpoint(entry, push, secret),
       batch: { maxMessages: push.batchMaxMessages, maxWaitMs: push.batchMaxWaitMs },

@@ -4,6 +4,7 @@ import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
 import { priorityShown } from "../priority";
 import { type Broker, urlRules } from "./broker";
 import { withVerification } from "./endpoint-verifying";
+import { forwardTo } from "./forward-target-store";
 import { topicLimitsLeft } from "./limits-left-store";
 import { refuseFaults } from "./parse";
 import { everyPartition, topicAt } from "./partition-routes";
@@ -123,16 +124,21 @@ export const queueRoutes: readonly Route[] = [
       200: { description: "It exists with these settings.", schema: queueShown },
       201: { description: "It was created.", schema: queueShown },
     },
-    handle: async ({ broker, params: { queue: name }, body, request }) => {
+    handle: async ({ broker, principal, params: { queue: name }, body, request }) => {
       const faults = topicFaults(body);
       if (faults.length > 0) return refuseFaults(faults);
       const rules = checkSubscription(body, urlRules(broker, request));
       if (!rules.ok) return rules;
+      const target = await forwardTo(broker, principal, name, body.forward);
+      if (!target.ok) return target;
       const secrets = await secretsOf(broker, body);
       if (!secrets.ok) return secrets;
       const put = await putQueue(broker.catalog, {
         ...{ name, partitions: body.partitions, settings: topicSettings(body) },
-        subscription: withVerification(broker, request, body, subscriptionSettings(body)),
+        subscription: withVerification(broker, request, body, {
+          ...subscriptionSettings(body),
+          ...target.value,
+        }),
         ...secrets.value,
       });
       if (!put.ok) return put;

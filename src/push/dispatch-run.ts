@@ -18,6 +18,7 @@ import type { Wire } from "./webhook";
 /** What any course of a lease needs of the world, wherever it leads. */
 export type Carrying = Readonly<{
   runtime: Wire["runtime"];
+  begin: Begin;
   sleep(ms: number): Promise<void>;
   report(call: ReportCall): Promise<Result<ReportAnswer>>;
   log(line: Readonly<Record<string, unknown>>): void;
@@ -27,7 +28,6 @@ export type Carrying = Readonly<{
 export type Dispatching = Wire &
   Carrying &
   Readonly<{
-    begin: Begin;
     local: boolean;
     /** What secrets are opened with, the newest first. */
     secretsKeys: readonly string[];

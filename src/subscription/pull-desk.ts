@@ -36,7 +36,8 @@ export class PullDesk {
   /** Leases, waiting until the instant `until` for something to lease. */
   async pull(call: LeaseCall, until: number): Promise<Result<LeaseAnswer>> {
     const { desk, polls, settings } = this.parts;
-    if (settings().type !== "pull") return refuse("not-pull", "This subscription pushes to an endpoint.");
+    if (settings().type !== "pull")
+      return refuse("not-pull", "This subscription sends by itself: nothing is pulled from it.");
     if (call.takesTurn && this.turns.isLowest(call.leaseId)) return ok(lowestFirst(call));
     const ackDeadlineMs = call.ackDeadlineMs ?? settings().ackDeadlineMs;
     const lease = await polls.until(until, async (isFirst) => {

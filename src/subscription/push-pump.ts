@@ -1,4 +1,4 @@
-// Pushes: leases what is there and hands it to the dispatcher, a few dispatches at once. The dispatcher is called
+// Pushes, and forwards: leases what is there and hands it to the dispatcher, a few dispatches at once. The dispatcher is called
 // outside the alarm and reports by itself: a slow endpoint never holds the object's timers.
 
 import type { Begin, DispatchCalls, Sending } from "../dispatch-calls";
@@ -45,7 +45,7 @@ export class PushPump {
 
   get isActive(): boolean {
     const { settings } = this.parts.row();
-    return settings.type === "push" && !settings.paused && !isUnverified(settings.push);
+    return settings.type !== "pull" && !settings.paused && !isUnverified(settings.push);
   }
 
   get hasRoom(): boolean {
@@ -97,7 +97,7 @@ export class PushPump {
     const { ackDeadlineMs } = settings;
     const max = Math.min(
       dispatchMessages(settings),
-      allowed.requests * (settings.push?.batchMaxMessages ?? 1),
+      allowed.requests * (settings.push?.batchMaxMessages ?? limits.dispatchMessages),
     );
     const logFirst = this.parts.endpoint.probesLog;
     const wanted = { leaseId, max, maxBytes: limits.dispatchBytes, ackDeadlineMs, logFirst };
@@ -159,7 +159,8 @@ function beginOnce(): Begin {
  * How many deliveries one dispatch carries. Under effectively-once, as many as one call to the ledger claims. Under
  * at-most-once, no more than can be sent in a dispatch's time however slow the endpoint is: none can be given back.
  */
-export function dispatchMessages({ guarantee, push }: SubscriptionSettings): number {
+export function dispatchMessages({ guarantee, push, forward }: SubscriptionSettings): number {
+  if (forward) return limits.dispatchMessages;
   if (guarantee === "effectively-once") return limits.claimsPerCall;
   if (guarantee === "at-least-once" || !push) return limits.dispatchMessages;
   const rounds = Math.max(1, Math.floor(limits.dispatchMs / push.timeoutMs));

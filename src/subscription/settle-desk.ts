@@ -50,8 +50,8 @@ export class SettleDesk {
     const held = change(() => {
       const held = report(backlog, call, settings(), moment, endpoint.spares());
       endpoint.judge(call, row(), this.isBehind(moment.now), moment);
-      // The endpoint says it is gone for good. The catalog is told by the dispatcher; here it holds at once.
-      if (call.endpointGone) pause("endpoint-gone");
+      // It is gone for good. The catalog is told by the dispatcher; here it holds at once.
+      if (call.endpointGone) pause(settings().forward ? "target-gone" : "endpoint-gone");
       return held;
     });
     const stop = call.done ? undefined : endpoint.stop(moment.now);

@@ -26,7 +26,7 @@ export class SocketDesk {
   async open({ credit, ackDeadlineMs }: SocketAsk): Promise<Result<WebSocket>> {
     return this.memory.whenLive((state) => {
       if (state.row.settings.type !== "pull")
-        return refuse("not-pull", "This subscription pushes to an endpoint.");
+        return refuse("not-pull", "This subscription sends by itself: nothing is pulled from it.");
       if (this.sockets.isFull) {
         const detail = `A partition has at most ${limits.socketsPerPartition} sockets.`;
         return refuse("too-many-requests", detail, { limit: limits.socketsPerPartition });

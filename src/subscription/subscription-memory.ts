@@ -220,7 +220,7 @@ export class SubscriptionMemory {
   }
 }
 
-/** Sends what can be sent by itself: to an endpoint, or to whoever listens. */
+/** Sends what can be sent by itself: to an endpoint, to another topic, or to whoever listens. */
 export function sendAll({ pump, live, row }: Loaded): Promise<void> {
-  return row.settings.type === "push" ? pump.pump() : live.pump();
+  return row.settings.type === "pull" ? live.pump() : pump.pump();
 }

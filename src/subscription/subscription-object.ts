@@ -93,7 +93,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     if (call.version < version || isSame) return ok(null);
     this.memory.configure(state, call);
     // Of another endpoint nothing is known.
-    if (call.settings.push?.url !== settings.push?.url) state.endpoint.forgive(this.runtime.now());
+    const isElsewhere =
+      call.settings.push?.url !== settings.push?.url ||
+      call.settings.forward?.generation !== settings.forward?.generation;
+    if (isElsewhere) state.endpoint.forgive(this.runtime.now());
     this.sockets.dismiss(state);
     return this.wake();
   }
@@ -287,7 +290,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
         ...{ partition: row.partition, paused: row.settings.paused, head },
         gaps: this.store.gaps.list(),
         endpoint:
-          row.settings.type === "push" ? endpoint.view(this.runtime.now(), row.settings.push) : undefined,
+          row.settings.type === "pull" ? undefined : endpoint.view(this.runtime.now(), row.settings.push),
         oldestDeathAt: this.store.deadLetters.oldestDeathAt(),
       };
       return ok(statsOf(backlog, shown));

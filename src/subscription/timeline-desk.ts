@@ -31,7 +31,7 @@ export class TimelineDesk {
     const { backlog, store, endpoint, runtime } = this.parts;
     const { type, push, paused, pausedReason, maxInFlight } = this.parts.settings();
     const view = endpoint.view(runtime().now(), push);
-    const isUnwell = type === "push" && view.state !== "closed";
+    const isUnwell = type !== "pull" && view.state !== "closed";
     const { epoch } = backlog.counters;
     const [letter] = store.deadLetters.chosen({ offsets: [offset], epoch });
     const known = { letter, outcomes: store.outcomes.of(offset), keptFrom: store.outcomes.keptFrom() };
