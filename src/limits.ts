@@ -210,6 +210,8 @@ export const limits = {
   forwardHops: 8,
   /** Topics that the search for a loop looks at when a forward is set; what it misses, the hops end. */
   forwardWalkTopics: 200,
+  /** How often one publish that asks what it matched holds a message against a filter: about 0.1 s. */
+  matchedLooks: 100_000,
 
   // ── live ───────────────────────────────────────────────────────────────────────────────────────────
   /** Of one partition of a subscription; each may have leases of its own, of which there are `openLeases`. */

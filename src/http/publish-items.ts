@@ -50,6 +50,12 @@ export function prefersWait(headers: HeaderReader): boolean {
   return prefer !== null && /(?:^|,)\s*wait\s*(?:[=;,]|$)/i.test(prefer);
 }
 
+/** Whether the publisher asks how many subscriptions its messages matched (`Prefer: matched`). */
+export function prefersMatched(headers: HeaderReader): boolean {
+  const prefer = headers.get("prefer");
+  return prefer !== null && /(?:^|,)\s*matched\s*(?:[=;,]|$)/i.test(prefer);
+}
+
 // ── one message: headers and a raw body ──────────────────────────────────────────────────────────────
 
 /** Reads one message whose body is the request's and whose headers carry the rest. */

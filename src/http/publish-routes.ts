@@ -11,13 +11,15 @@ import { authenticateInbound } from "./auth";
 import type { Broker } from "./broker";
 import { type EventMode, eventMode, readEventBatch, readOne } from "./event-items";
 import { takeInAll, takeInOne } from "./intake";
+import { present } from "./json";
+import { matchedOf } from "./matched-store";
 import type { Metering } from "./metering-store";
 import type { PathParams, TopicPlace } from "./place-routes";
 import { problemResponse } from "./problem";
 import { producerOf, undelayed } from "./producer-headers";
 import { countTaken, itemResults, type Outcomes, refusalOf, statusOf } from "./publish";
 import { readAtomic, readBatch } from "./publish-body";
-import { type Draft, prefersWait, readItem, type Stamp, traceOf } from "./publish-items";
+import { type Draft, prefersMatched, prefersWait, readItem, type Stamp, traceOf } from "./publish-items";
 import { batchBody, batchHeaders, eventContent, published, publishHeaders } from "./publish-schemas";
 import { countToStore, knowingPriorities, type Publish, publishItems } from "./publish-store";
 import { readBody } from "./request-routes";
@@ -199,7 +201,8 @@ function publishOf(
   { atomic, producer }: Readonly<{ atomic: boolean; producer: ProducerMark | undefined }>,
   { headers }: Request,
 ): Publish {
-  const wait = prefersWait(headers);
+  // What a message matched is told once it is stored.
+  const wait = prefersWait(headers) || prefersMatched(headers);
   if (producer === undefined) return { items, atomic, wait };
   return { items: items.map(undelayed), atomic: true, wait, producer };
 }
@@ -210,29 +213,46 @@ function stampOf({ runtime }: Broker, { headers }: Request, publishedAt: number)
 
 // ── answering ────────────────────────────────────────────────────────────────────────────────────────
 
-function answer(
+async function answer(
   asked: Asked,
   publish: Publish,
   outcomes: Outcomes,
   kind: "single" | "batch",
-): Result<never> | Response {
-  const response = respond(asked.topic, publish, outcomes, kind);
+): Promise<Response> {
+  const { broker, topic, request } = asked;
+  const isAsked = prefersMatched(request.headers);
+  const matched = isAsked ? await matchedOf(broker, topic, publish.items, outcomes) : undefined;
+  const applied = [
+    ...(prefersWait(request.headers) ? ["wait"] : []),
+    ...(matched === undefined ? [] : ["matched"]),
+  ];
+  const response = respond(topic, publish, outcomes, { kind, applied, matched });
   logPublish(asked, publish.items, response.status);
   return response;
 }
 
+type Answering = Readonly<{
+  kind: "single" | "batch";
+  /** The preferences that were heeded. */
+  applied: readonly string[];
+  matched: ReadonlyMap<number, number> | undefined;
+}>;
+
 function respond(
   topic: TopicEntry,
-  { items, atomic, wait }: Publish,
+  { items, atomic }: Publish,
   outcomes: Outcomes,
-  kind: "single" | "batch",
+  { kind, applied, matched }: Answering,
 ): Response {
   const [first] = outcomes.values();
   if (kind === "single" && first?.status === "refused") return problemResponse(first.error);
-  const messages = itemResults(items, outcomes, (at) => timelinePath(topic, at));
+  const results = itemResults(items, outcomes, (at) => timelinePath(topic, at));
   const status = statusOf(outcomes);
-  if (status === "refused") return problemResponse(refusalOf(outcomes, atomic), { messages });
-  const headers = wait ? { "preference-applied": "wait" } : {};
+  if (status === "refused") return problemResponse(refusalOf(outcomes, atomic), { messages: results });
+  const messages = matched
+    ? results.map((result, index) => ({ ...result, ...present({ matched: matched.get(index) }) }))
+    : results;
+  const headers = applied.length > 0 ? { "preference-applied": applied.join(", ") } : {};
   return Response.json({ status, messages }, { status: status === "stored" ? 201 : 202, headers });
 }
 

@@ -45,7 +45,12 @@ export const publishHeaders = z.object({
   Prefer: z
     .string()
     .optional()
-    .meta({ description: "`wait`: answer only when it is stored.", example: "wait" }),
+    .meta({
+      description:
+        "`wait`: answer only when it is stored. `matched`: so, and say how many subscriptions each message matched. " +
+        "`Preference-Applied` names those that were heeded.",
+      example: "wait, matched",
+    }),
   traceparent: z.string().optional().meta({ description: "W3C Trace Context." }),
   tracestate: z.string().optional(),
   "ce-{attribute}": z.string().optional().meta({
@@ -140,6 +145,9 @@ const stored = z
           .optional()
           .meta({ description: "In place of an offset: when it is due to take one." }),
         cancelled: z.literal(true).optional().meta({ description: "Its first publish was cancelled." }),
+        matched: z.int().optional().meta({
+          description: "With `Prefer: matched`: how many of the topic's subscriptions it matches.",
+        }),
         error: problem.optional(),
       }),
     ),
