@@ -1,12 +1,20 @@
-// The form of a filter: what a subscription asks of the messages it is handed. Three parts, of which each that is
-// there must match: the subject, the attributes, and the body as JSON. docs/filters.md says what each operator does.
+// The form of a filter: what a subscription asks of the messages it is handed. Its parts, of which each that is there must
+// match, are the subject, the attributes, and the body as JSON; and that nobody else matched. docs/filters.md says what each
+// operator does.
 
 /** A part that is left out matches everything. */
 export type Filter = Readonly<{
   subject?: readonly SubjectAlternative[];
   attributes?: Pattern;
   body?: Pattern;
+  /** Only what no other subscription matched when it was stored. */
+  unmatched?: true;
 }>;
+
+/** Whether a subscription with this filter is an alternate: it takes what the others do not match. */
+export function isAlternate(filter: Filter | null | undefined): boolean {
+  return filter?.unmatched === true;
+}
 
 /** Words between dots, of which `*` is any one and `#` any number; or an operator. One of several must match. */
 export type SubjectAlternative =

@@ -30,6 +30,8 @@ export type Message = Readonly<{
   replyTo?: string;
   /** How often it was forwarded from topic to topic. No part of its content. */
   hops?: number;
+  /** No subscription of its topic matched it when it was stored there. No part of its content. */
+  unmatched?: true;
 }>;
 
 /** How an event stood in its request, as far as its attributes and content type do not tell. */

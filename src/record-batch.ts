@@ -51,6 +51,7 @@ type Meta = {
   x?: number;
   r?: string;
   n?: number;
+  u?: 1;
 };
 
 const VERSION = 1;
@@ -187,6 +188,7 @@ function toMeta(message: Message): Meta {
   if (message.expiresAt !== undefined) meta.x = message.expiresAt;
   if (message.replyTo !== undefined) meta.r = message.replyTo;
   if (message.hops !== undefined) meta.n = message.hops;
+  if (message.unmatched) meta.u = 1;
   return meta;
 }
 
@@ -207,6 +209,7 @@ function fromMeta(meta: Meta, body: Uint8Array): Message {
     ...(meta.x !== undefined && { expiresAt: meta.x }),
     ...(meta.r !== undefined && { replyTo: meta.r }),
     ...(meta.n !== undefined && { hops: meta.n }),
+    ...(meta.u !== undefined && { unmatched: true as const }),
   };
 }
 

@@ -2,6 +2,7 @@
 // second time. Records cross packed (record-batch.ts).
 
 import type { BrokerError, Result } from "./errors";
+import type { Filter } from "./filter-form";
 import type { Cut } from "./raise";
 import type { RecordBatch } from "./record-batch";
 import type { StartAt, TopicSettings } from "./settings";
@@ -63,8 +64,16 @@ export type AppendCall = Readonly<{
   keepRejections?: boolean;
 }>;
 
+/** What a subscription wants: its filter, null when it takes everything, by the version of its settings. */
+export type Wanted = Readonly<{ version: number; filter: Filter | null }>;
+
 /** Tells a topic of a subscription, by its generation; `subscription` is its name, for people. */
-export type AttachCall = Readonly<{ generation: string; startAt: StartAt; subscription?: string }>;
+export type AttachCall = Readonly<{
+  generation: string;
+  startAt: StartAt;
+  subscription?: string;
+  wanted?: Wanted;
+}>;
 
 /** `parent` is the partition that this one's keys were in before a raise. */
 export type AttachAnswer = Readonly<{ startOffset: number; parent?: number }>;
@@ -163,6 +172,8 @@ export interface TopicCalls {
   /** Tells the topic of a subscription and fixes where it starts; a repeat gets the first answer. */
   attach(call: AttachCall): Promise<Result<AttachAnswer>>;
   detach(call: { generation: string }): Promise<Result<null>>;
+  /** What readers want by now; an older version changes nothing, and neither does who is not attached. */
+  describe(call: { readers: readonly (Wanted & Readonly<{ generation: string }>)[] }): Promise<Result<null>>;
   /**
    * The topic is raised to `partitions`: from here on what then belongs elsewhere is not taken any more, and what is delayed
    * of it is handed there. Refused while that cannot take it: said again, it goes on.

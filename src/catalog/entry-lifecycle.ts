@@ -3,12 +3,15 @@
 
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
+import { isAlternate } from "../filter-form";
 import { limits } from "../limits";
 import { objectName } from "../object-name";
 import type { Runtime } from "../runtime";
+import type { Wanted } from "../topic-calls";
 import type { Actor } from "./audit-details";
 import { type Entry, isTopic, objectsOf, type SubscriptionEntry, type TopicEntry } from "./catalog-entry";
 import type { CatalogStore } from "./catalog-store";
+import { TopicFilterStore } from "./topic-filter-store";
 
 /** What the control plane works with. */
 export type Catalog = Readonly<{
@@ -82,22 +85,18 @@ async function provisionTopic(catalog: Catalog, entry: TopicEntry): Promise<Refu
   return done.ok ? undefined : done;
 }
 
-function provisionSubscription(
+async function provisionSubscription(
   catalog: Catalog,
-  {
-    topic,
-    topicGeneration,
-    name: subscription,
-    generation,
-    startAt,
-    settings,
-    version,
-    ...entry
-  }: SubscriptionEntry,
+  whole: SubscriptionEntry,
 ): Promise<Refused | undefined> {
+  const { topic, topicGeneration, name: subscription, generation, startAt, ...entry } = whole;
+  const { settings, version } = entry;
+  // The topic looks at filters from when an alternate is attached: by then it is to know all of them.
+  const untold = isAlternate(settings.filter) ? await tellFilters(catalog, whole) : undefined;
+  if (untold) return untold;
   return eachPartition(catalog, { generation, ...entry }, async (partition) => {
     const start = await topicAt(catalog, topicGeneration, partition).attach({
-      ...{ generation, startAt, subscription },
+      ...{ generation, startAt, subscription, wanted: wantedBy(whole) },
     });
     if (!start.ok) return start;
     return subscriptionAt(catalog, generation, partition).provision({
@@ -112,6 +111,27 @@ function provisionSubscription(
       partitions: entry.partitions,
     });
   });
+}
+
+/** What a subscription's topic is told of it. */
+export function wantedBy({ version, settings }: SubscriptionEntry): Wanted {
+  return { version, filter: settings.filter ?? null };
+}
+
+/**
+ * Tells a topic that has an alternate what this subscription wants by now; and of an alternate, what every subscription
+ * wants: nobody told the topic while it had none. Any other topic looks at no filters, and is told nothing.
+ */
+async function tellFilters(catalog: Catalog, entry: SubscriptionEntry): Promise<Refused | undefined> {
+  const { topicGeneration: generation } = entry;
+  const isOne = isAlternate(entry.settings.filter);
+  if (!isOne && !(await new TopicFilterStore(catalog.env.CATALOG).hasAlternate(generation))) return undefined;
+  const { entries } = catalog.store;
+  const all = isOne ? await entries.subscriptionsOf({ generation }, limits.subscriptionsPerTopic) : [entry];
+  const readers = all.map((each) => ({ generation: each.generation, ...wantedBy(each) }));
+  return eachPartition(catalog, { generation, partitions: objectsOf(entry) }, (partition) =>
+    topicAt(catalog, generation, partition).describe({ readers }),
+  );
 }
 
 export function removeObjects(
@@ -131,13 +151,17 @@ export function removeObjects(
 /** Gives every object the entry's settings; a refusal leaves the row behind its version, for the sweep. */
 export async function configure(catalog: Catalog, entry: Entry): Promise<Refused | undefined> {
   const { generation, version } = entry;
-  const refused = await eachPartition(catalog, { generation, partitions: objectsOf(entry) }, (partition) =>
-    isTopic(entry)
-      ? topicAt(catalog, generation, partition).configure({ settings: entry.settings, version })
-      : subscriptionAt(catalog, generation, partition).configure({
-          ...{ settings: entry.settings, version, partitions: entry.partitions },
-        }),
+  const configured = await eachPartition(
+    catalog,
+    { generation, partitions: objectsOf(entry) },
+    (partition) =>
+      isTopic(entry)
+        ? topicAt(catalog, generation, partition).configure({ settings: entry.settings, version })
+        : subscriptionAt(catalog, generation, partition).configure({
+            ...{ settings: entry.settings, version, partitions: entry.partitions },
+          }),
   );
+  const refused = configured ?? (isTopic(entry) ? undefined : await tellFilters(catalog, entry));
   if (!refused) await catalog.store.entries.noteConfigured(entry);
   return refused;
 }

@@ -67,7 +67,10 @@ export class EntryStore {
   }
 
   /** Subscriptions of a topic's life. By subscriptions_by_name. */
-  async subscriptionsOf(topic: TopicEntry, limit: number): Promise<readonly SubscriptionEntry[]> {
+  async subscriptionsOf(
+    topic: Pick<TopicEntry, "generation">,
+    limit: number,
+  ): Promise<readonly SubscriptionEntry[]> {
     const ofTopic = eq(subscriptions.topicGeneration, topic.generation);
     const rows = await ask(this.db.select().from(subscriptions).where(ofTopic).limit(limit));
     return rows.map(toEntry);

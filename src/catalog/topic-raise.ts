@@ -20,6 +20,7 @@ import {
   removeObjects,
   subscriptionAt,
   topicAt,
+  wantedBy,
 } from "./entry-lifecycle";
 import { RaiseStore } from "./raise-store";
 
@@ -147,7 +148,7 @@ async function raiseSubscription(catalog: Catalog, entry: SubscriptionEntry): Pr
   const { topic, topicGeneration, name: subscription, generation, settings, version } = entry;
   const refused = await eachPartition(catalog, newPartitions(entry), async (partition) => {
     const attached = await topicAt(catalog, topicGeneration, partition).attach({
-      ...{ generation, startAt: { at: "earliest" }, subscription },
+      ...{ generation, startAt: { at: "earliest" }, subscription, wanted: wantedBy(entry) },
     });
     if (!attached.ok) return attached;
     return subscriptionAt(catalog, generation, partition).provision({

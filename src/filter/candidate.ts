@@ -4,7 +4,7 @@ import { limits } from "../limits";
 import type { Message } from "../message";
 import { wordsOf } from "./subject-pattern";
 
-export type Judged = Pick<Message, "subject" | "attributes" | "body">;
+export type Judged = Pick<Message, "subject" | "attributes" | "body" | "unmatched">;
 /** The body as JSON, or why no filter of bodies matches it. */
 export type Parsed = Readonly<{ ok: true; value: unknown } | { ok: false; reason: string }>;
 
@@ -33,6 +33,10 @@ export class Candidate {
 
   get attributes(): Readonly<Record<string, string>> {
     return this.message.attributes ?? {};
+  }
+
+  get isUnmatched(): boolean {
+    return this.message.unmatched === true;
   }
 
   get body(): Parsed {

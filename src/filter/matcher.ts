@@ -33,9 +33,9 @@ type SubjectRule = Readonly<{
   takesNone: boolean;
   written: string;
 }>;
-type Rules = Readonly<{ subject?: SubjectRule; attributes?: Fields; body?: Fields }>;
+type Rules = Readonly<{ subject?: SubjectRule; attributes?: Fields; body?: Fields; unmatched?: true }>;
 
-const PARTS = ["subject", "attributes", "body"] as const;
+const PARTS = ["subject", "attributes", "body", "unmatched"] as const;
 
 /** What is wrong with a filter that somebody sets, with the places below `field`; nothing when it may be set. */
 export function filterFaults(filter: unknown, field = "filter"): readonly FieldFault[] {
@@ -73,13 +73,17 @@ function read(filter: unknown, bounds: FilterBounds, field: string) {
   for (const name of Object.keys(filter)) {
     if (!PARTS.some((part) => part === name)) reading.complain(`${field}.${name}`, "there is no such field");
   }
-  const { subject, attributes, body } = filter;
+  const { subject, attributes, body, unmatched } = filter;
+  if (unmatched !== undefined && unmatched !== true) {
+    reading.complain(`${field}.unmatched`, "it is true, or left out");
+  }
   const rules: Rules = {
     ...(subject !== undefined && { subject: readSubject(subject, `${field}.subject`, reading) }),
     ...(attributes !== undefined && {
       attributes: readPattern(attributes, `${field}.attributes`, reading, "attributes"),
     }),
     ...(body !== undefined && { body: readPattern(body, `${field}.body`, reading, "body") }),
+    ...(unmatched === true && { unmatched }),
   };
   return { rules, faults };
 }
@@ -123,7 +127,8 @@ function readSubjectPattern(value: unknown, place: string, reading: FilterReadin
 // ── matching ─────────────────────────────────────────────────────────────────────────────────────────
 
 /** What is cheap comes first: a body is parsed only when all else matches. */
-function matches({ subject, attributes, body }: Rules, candidate: Candidate): boolean {
+function matches({ subject, attributes, body, unmatched }: Rules, candidate: Candidate): boolean {
+  if (unmatched && !candidate.isUnmatched) return false;
   if (subject && !matchesSubject(subject, candidate)) return false;
   if (attributes && !matchesNode(attributes, candidate.attributes)) return false;
   return !body || (candidate.body.ok && matchesNode(body, candidate.body.value));
@@ -135,8 +140,11 @@ function matchesSubject({ exact, tests, takesAny, takesNone }: SubjectRule, cand
   return takesAny || exact.has(subject) || tests.some((test) => test(candidate.words));
 }
 
-function explain({ subject, attributes, body }: Rules, candidate: Candidate): readonly Mismatch[] {
+function explain({ subject, attributes, body, unmatched }: Rules, candidate: Candidate): readonly Mismatch[] {
   const found: Mismatch[] = [];
+  if (unmatched && !candidate.isUnmatched) {
+    found.push({ field: "unmatched", detail: "another subscription matched it when it was stored" });
+  }
   if (subject && !matchesSubject(subject, candidate)) {
     const it = candidate.subject === undefined ? "it is not there" : `it is "${candidate.subject}"`;
     found.push({ field: "subject", detail: `${it}; wanted: ${subject.written}` });

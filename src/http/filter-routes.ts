@@ -50,7 +50,9 @@ export function filterRoutes({ base, tag, params, find }: SubscriptionPlace): re
         if (!draft.ok) return draft;
         const { settings, version } = found.value.subscription;
         const filter = body.filter ?? settings.filter ?? null;
-        const why = filter ? compileFilter(filter).explain(new Candidate(draft.value.message)) : [];
+        // Whether others match it is not looked at: an alternate is asked about the rest of its filter.
+        const message = { ...draft.value.message, unmatched: true as const };
+        const why = filter ? compileFilter(filter).explain(new Candidate(message)) : [];
         const tried = { filter, version: body.filter ? null : version };
         return reply(200, { matches: why.length === 0, why, ...tried });
       },

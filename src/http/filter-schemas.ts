@@ -24,7 +24,8 @@ export const filterForm = z
     id: "Filter",
     type: "object",
     description:
-      "What of the topic is delivered: subject, attributes and body, of which each that is there must match. " +
+      "What of the topic is delivered: subject, attributes and body, of which each that is there must match; with " +
+      "`unmatched`, only of what no other subscription matched when it was stored. " +
       "docs/filters.md says what may stand in them.",
     example: {
       subject: ["orders.*.created", "audit.#"],

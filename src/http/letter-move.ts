@@ -17,8 +17,8 @@ type Origin = Readonly<{ generation: string; partition: number }>;
 
 /** The record batch of each, for its partition of `target`: by its ordering key, else by its id. */
 export function bindLetters(letters: readonly Moving[], target: Target, origin: Origin): readonly Bound[] {
-  return letters.flatMap(({ letter, message: { deliverAt: _, ...message }, fingerprint }) => {
-    // It was delayed once, and is not to be again.
+  return letters.flatMap(({ letter, message: { deliverAt: _, unmatched: __, ...message }, fingerprint }) => {
+    // It was delayed once, and is not to be again; and the target says anew whether somebody matches it.
     const newId = () => moveId(origin, letter);
     // Its priority was that of a place in another topic: here it has the default.
     const bounds = bind([{ index: 0, message, fingerprint }], target, { choice: 0, newId });

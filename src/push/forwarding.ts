@@ -28,8 +28,8 @@ const UNPROCESSABLE = 422;
 const BROKER_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
-/** The message as the target stores it. */
-export function forwarded({ deliverAt: _, hops = 0, ...message }: Message): Message {
+/** The message as it comes to the target, which says anew whether somebody matches it. */
+export function forwarded({ deliverAt: _, unmatched: __, hops = 0, ...message }: Message): Message {
   return { ...message, hops: hops + 1 };
 }
 

@@ -7,6 +7,7 @@ import type { AppendCall, BatchAnswer, LogRun } from "../topic-calls";
 import type { Delayed } from "./delayed";
 import { Delays } from "./delays";
 import { type Appended, appendBatch, appendProduced, type SeenId } from "./log";
+import type { MatchDesk } from "./match-desk";
 import { ProducerMarks } from "./producer-marks";
 import type { SegmentedLog } from "./segmented-log";
 import type { TopicStore } from "./topic-store";
@@ -29,6 +30,7 @@ export class TopicLog {
   constructor(
     private readonly store: TopicStore,
     readonly stored: SegmentedLog,
+    private readonly matches: Pick<MatchDesk, "mark">,
   ) {
     this.delays = new Delays(store.delayed);
   }
@@ -101,7 +103,8 @@ export class TopicLog {
       }
     }
     if (head === this.head) return undefined;
-    return this.stored.writeRow(joinBytes(added.map(({ records }) => records)), head - this.head, now);
+    const records = this.matches.mark(joinBytes(added.map((each) => each.records)));
+    return this.stored.writeRow(records, head - this.head, now);
   }
 
   /**
@@ -113,7 +116,8 @@ export class TopicLog {
       due.map(({ id, fingerprint }, i) => ({ id, fingerprint, offset: this.head + i })),
       now,
     );
-    return this.stored.writeRow(joinBytes(due.map(({ record }) => record)), due.length, now);
+    const records = this.matches.mark(joinBytes(due.map(({ record }) => record)));
+    return this.stored.writeRow(records, due.length, now);
   }
 
   /** Remembers what became of ids. Runs inside the caller's transaction. */

@@ -31,6 +31,7 @@ import type {
   TopicCalls,
   TopicProvision,
   TopicStats,
+  Wanted,
 } from "../topic-calls";
 import * as reads from "./log-reads";
 import { findMessage } from "./message-finder";
@@ -199,6 +200,15 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   async detach({ generation }: { generation: string }): Promise<Result<null>> {
     return this.memory.whenAlive(({ readers }) => {
       readers.detach(generation);
+      return ok(null);
+    });
+  }
+
+  async describe(call: {
+    readers: readonly (Wanted & Readonly<{ generation: string }>)[];
+  }): Promise<Result<null>> {
+    return this.memory.whenAlive(({ readers }) => {
+      this.memory.write(() => readers.describe(call.readers));
       return ok(null);
     });
   }

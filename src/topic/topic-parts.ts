@@ -9,6 +9,7 @@ import { AppendDesk } from "./append-desk";
 import { DelayDesk } from "./delay-desk";
 import { DepartureDesk } from "./departure-desk";
 import { LineageDesk } from "./lineage-desk";
+import { MatchDesk } from "./match-desk";
 import { Notifier } from "./notifier";
 import { ProducerDesk } from "./producer-desk";
 import { ReaderDesk } from "./reader-desk";
@@ -51,7 +52,8 @@ export function loadParts(topic: TopicRow, host: TopicHost): TopicParts {
   const { generation, partition } = topic;
   const { retentionMs } = topic.settings;
   const stored = new SegmentedLog(store.segments, topic.settings);
-  const log = new TopicLog(store, stored);
+  const matches = new MatchDesk(store);
+  const log = new TopicLog(store, stored, matches);
   const notifier = new Notifier(stored, subscriptions, partition);
   const retention: RetentionDesk = new RetentionDesk({
     ...{ log: stored, readers: notifier.readers, subscriptions, partition, now, write },
@@ -63,7 +65,7 @@ export function loadParts(topic: TopicRow, host: TopicHost): TopicParts {
   const beside = { partition, topicAt, now, write };
   const lineage = new LineageDesk({ ...beside, store: store.lineage, retentionMs, log });
   const producers = new ProducerDesk({ ...beside, store: store.producers, lineage });
-  const readers = new ReaderDesk({ store, stored, notifier, partition, lineage });
+  const readers = new ReaderDesk({ store, stored, notifier, partition, lineage, matches });
   const appends = new AppendDesk({ topic, store, stored, log, lineage, retention, now, write });
   const delays = new DelayDesk(log, lineage);
   const departures: DepartureDesk = new DepartureDesk({

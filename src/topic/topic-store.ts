@@ -1,11 +1,13 @@
 // The SQL of one topic partition: its tables, its own row, and who reads it. What else it holds has a store of its own,
 // all of them in the one database. Takes no decisions.
 
+import { type Filter, isAlternate } from "../filter-form";
 import { defaultTopicSettings, type TopicSettings } from "../settings";
 import { isMigrated, migrate } from "../sql/migrate";
-import type { TopicProvision } from "../topic-calls";
+import type { TopicProvision, Wanted } from "../topic-calls";
 import { DelayedStore, SCHEDULED_TABLE } from "./delayed-store";
 import { DEPARTING_COLUMN, LINEAGE_TABLES, LineageStore } from "./lineage-store";
+import type { KnownFilter } from "./match-desk";
 import { PRODUCERS_TABLE, ProducerStore } from "./producer-store";
 import { PublishKeyStore } from "./publish-key-store";
 import { RejectionStore } from "./rejection-store";
@@ -26,6 +28,12 @@ const MIGRATIONS = [
   [SCHEDULED_TABLE],
   [PRODUCERS_TABLE],
   [DEPARTING_COLUMN],
+  // What each reader wants: null until it was told. The filter last: a row is read up to the column that is wanted.
+  [
+    "ALTER TABLE subscriptions ADD COLUMN alternate INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE subscriptions ADD COLUMN filter_version INTEGER",
+    "ALTER TABLE subscriptions ADD COLUMN filter TEXT",
+  ],
 ];
 
 export type TopicRow = Omit<TopicProvision, "parent"> & Readonly<{ deleted: boolean }>;
@@ -123,13 +131,39 @@ export class TopicStore {
       .toArray();
   }
 
-  insertSubscription(generation: string, startOffset: number, name: string | undefined): void {
+  insertSubscription(
+    generation: string,
+    startOffset: number,
+    { name, wanted }: Readonly<{ name: string | undefined; wanted: Wanted | undefined }>,
+  ): void {
     this.sql.exec(
-      "INSERT INTO subscriptions (generation, start_offset, name) VALUES (?1, ?2, ?3)",
-      generation,
-      startOffset,
-      name ?? null,
+      `INSERT INTO subscriptions (generation, start_offset, name, filter, filter_version, alternate)
+       VALUES (?1, ?2, ?3, ?4, ?5, ?6)`,
+      ...[generation, startOffset, name ?? null],
+      ...[wanted ? JSON.stringify(wanted.filter) : null, wanted?.version ?? null],
+      isAlternate(wanted?.filter) ? 1 : 0,
     );
+  }
+
+  /** What an attached subscription wants, unless a newer version of that is known. */
+  describe(generation: string, { filter, version }: Wanted): void {
+    this.sql.exec(
+      `UPDATE subscriptions SET filter = ?2, filter_version = ?3, alternate = ?4
+       WHERE generation = ?1 AND coalesce(filter_version, 0) < ?3`,
+      ...[generation, JSON.stringify(filter), version, isAlternate(filter) ? 1 : 0],
+    );
+  }
+
+  hasAlternate(): boolean {
+    return this.sql.exec("SELECT 1 FROM subscriptions WHERE alternate = 1 LIMIT 1").toArray().length > 0;
+  }
+
+  /** What each reader wants; undefined of one that was attached before this was told. */
+  filters(): KnownFilter[] {
+    return this.sql
+      .exec<{ filter: string | null }>("SELECT filter FROM subscriptions")
+      .toArray()
+      .map(({ filter }) => ({ filter: filter === null ? undefined : (JSON.parse(filter) as Filter | null) }));
   }
 
   /** A subscription's name; undefined when it was attached before names were told. */

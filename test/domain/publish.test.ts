@@ -17,7 +17,14 @@ import {
   statusOf,
 } from "../../src/http/publish";
 import { readAtomic, readBatch } from "../../src/http/publish-body";
-import { type Draft, prefersWait, readItem, readRaw, traceOf } from "../../src/http/publish-items";
+import {
+  type Draft,
+  prefersMatched,
+  prefersWait,
+  readItem,
+  readRaw,
+  traceOf,
+} from "../../src/http/publish-items";
 import { limits } from "../../src/limits";
 import type { Message } from "../../src/message";
 import { partitionOf, unpackRecords } from "../../src/record-batch";
@@ -117,6 +124,16 @@ describe("one message from headers and a raw body", () => {
     ["waiting", false],
   ])("Prefer: %s asks to wait: %s", (prefer, expected) => {
     expect(prefersWait(new Headers({ prefer }))).toBe(expected);
+  });
+
+  test.each([
+    ["matched", true],
+    ["wait, Matched", true],
+    ["wait=10,matched;x", true],
+    ["wait", false],
+    ["unmatched", false],
+  ])("Prefer: %s asks what it matched: %s", (prefer, expected) => {
+    expect(prefersMatched(new Headers({ prefer }))).toBe(expected);
   });
 
   test("a traceparent that is not well formed counts as absent", () => {

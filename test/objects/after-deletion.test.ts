@@ -22,6 +22,7 @@ const topicTouches = (generation: string): Touch<TopicCalls> => ({
   append: (topic) => topic.append({ batches: [recordBatch(generation, [message("late")])] }),
   attach: (topic) => topic.attach({ generation: "late", startAt: { at: "earliest" } }),
   detach: (topic) => topic.detach({ generation: "late" }),
+  describe: (topic) => topic.describe({ readers: [{ generation: "late", version: 1, filter: null }] }),
   cut: (topic) => topic.cut({ partitions: 4 }),
   adopt: (topic) => topic.adopt({ batches: [] }),
   cuts: (topic) => topic.cuts(),

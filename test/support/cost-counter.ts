@@ -29,6 +29,7 @@ const TOPIC_CALLS: Readonly<Record<keyof TopicCalls | "alarm", true>> = {
   producer: true,
   beginProducer: true,
   forgetProducer: true,
+  describe: true,
   detach: true,
   read: true,
   follow: true,
