@@ -227,7 +227,10 @@ export class Watch {
     }
   }
 
-  private checkReleaseArmed({ storage, name }: SimulatedObject, { log }: TopicLife, partition: number): void {
+  private checkReleaseArmed(object: SimulatedObject, { log }: TopicLife, partition: number): void {
+    const { storage, name } = object;
+    // With a raise its delayed messages are on their way to where their keys went: none is released before.
+    if (isDeparting(object)) return;
     const due = log.delays.nextDueAt(partition);
     if (due === undefined) return;
     const by = Math.max(due, this.parts.platform.agenda.now) + limits.notifyAgainMs;
@@ -308,6 +311,13 @@ export function pastFiltered({ witness }: Watched, offset: number, head: number)
   let next = offset;
   while (next < head && witness.leavesOut(next)) next += 1;
   return next;
+}
+
+function isDeparting(object: SimulatedObject): boolean {
+  const topic = object.live?.instance as unknown as
+    | { memory?: { loaded?: { lineage: { departing: number | undefined } } } }
+    | undefined;
+  return topic?.memory?.loaded?.lineage.departing !== undefined;
 }
 
 function logOf(object: SimulatedObject): TopicLog | undefined {
