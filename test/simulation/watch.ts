@@ -173,15 +173,20 @@ export class Watch {
     // What waits for another partition since a raise is looked at again when that may have changed.
     const isGated = memoryOf(object)?.backlog.gate.isOpen === false;
     if (isPush && isIdle && !isGated && picture.waitingFrom !== undefined)
-      dues.push(Math.max(picture.waitingFrom, picture.heldUntil));
+      dues.push(Math.max(picture.waitingFrom, picture.heldUntil, this.forgottenUntil(picture)));
     // Nor is anything unread that nobody would look for after a crash: what a dispatch has ends with that.
     if (isPush && !isGated && isUnread(watched, picture) && picture.deadlines.length === 0)
-      dues.push(Math.max(picture.heldUntil, agenda.now + MOST_ACK_DEADLINE_MS));
+      dues.push(Math.max(picture.heldUntil, this.forgottenUntil(picture)));
     const due = Math.max(Math.min(...dues), agenda.now);
     if (due === Number.POSITIVE_INFINITY) return;
     const { alarmAt } = object.storage;
     if (alarmAt !== undefined && alarmAt <= due + limits.lookAgainMs) return;
     throw new Error(`${nameOf(watched)}: due at ${due}, and the alarm is set for ${alarmAt}`);
+  }
+
+  /** With nothing leased, a dispatch that a restart forgot may have been waited for: until an ack deadline after that. */
+  private forgottenUntil({ deadlines }: Picture): number {
+    return deadlines.length === 0 ? this.parts.platform.agenda.now + MOST_ACK_DEADLINE_MS : 0;
   }
 
   // ── once it is on disk ─────────────────────────────────────────────────────────────────────────────
