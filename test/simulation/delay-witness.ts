@@ -4,7 +4,7 @@
 import type { Result } from "../../src/errors";
 import type { Message } from "../../src/message";
 import type { RecordBatch } from "../../src/record-batch";
-import type { BatchAnswer } from "../../src/topic-calls";
+import type { AppendCall, BatchAnswer } from "../../src/topic-calls";
 import type { Counts } from "./coverage";
 
 type Placed = Readonly<{ placeOf(id: string): unknown }>;
@@ -44,6 +44,17 @@ export class DelayWitness {
         throw new Error(`${item?.id} was answered as due at ${exception.scheduledFor}, not as it was asked`);
       this.waiting.set(item.id, { deliverAt: item.deliverAt, partition });
       this.counts.delayed += 1;
+    }
+  }
+
+  /** Another partition has taken them over, since a raise: they wait there. */
+  adopted({ batches }: Pick<AppendCall, "batches">, answers: readonly BatchAnswer[]): void {
+    for (const [i, { scheduled = [], partition }] of batches.entries()) {
+      if (answers[i]?.exceptions.some((exception) => "error" in exception)) continue;
+      for (const { id } of scheduled) {
+        const held = this.waiting.get(id);
+        if (held) this.waiting.set(id, { ...held, partition });
+      }
     }
   }
 

@@ -71,6 +71,8 @@ export class LogWitness {
       const result = answer as Result<unknown> | undefined;
       const [call] = args;
       if (method === "append" && result?.ok) this.appended(call as AppendCall, result.value as BatchAnswer[]);
+      if (method === "adopt" && result?.ok)
+        this.delays.adopted(call as AppendCall, result.value as BatchAnswer[]);
       if (method === "cancel" && result)
         this.delays.cancelAnswered((call as { id: string }).id, result, this);
       if (method === "reschedule" && result?.ok)

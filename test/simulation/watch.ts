@@ -173,15 +173,20 @@ export class Watch {
     // What waits for another partition since a raise is looked at again when that may have changed.
     const isGated = memoryOf(object)?.backlog.gate.isOpen === false;
     if (isPush && isIdle && !isGated && picture.waitingFrom !== undefined)
-      dues.push(Math.max(picture.waitingFrom, picture.heldUntil));
+      dues.push(Math.max(picture.waitingFrom, picture.heldUntil, this.forgottenUntil(picture)));
     // Nor is anything unread that nobody would look for after a crash: what a dispatch has ends with that.
     if (isPush && !isGated && isUnread(watched, picture) && picture.deadlines.length === 0)
-      dues.push(Math.max(picture.heldUntil, agenda.now + MOST_ACK_DEADLINE_MS));
+      dues.push(Math.max(picture.heldUntil, this.forgottenUntil(picture)));
     const due = Math.max(Math.min(...dues), agenda.now);
     if (due === Number.POSITIVE_INFINITY) return;
     const { alarmAt } = object.storage;
     if (alarmAt !== undefined && alarmAt <= due + limits.lookAgainMs) return;
     throw new Error(`${nameOf(watched)}: due at ${due}, and the alarm is set for ${alarmAt}`);
+  }
+
+  /** With nothing leased, a dispatch that a restart forgot may have been waited for: until an ack deadline after that. */
+  private forgottenUntil({ deadlines }: Picture): number {
+    return deadlines.length === 0 ? this.parts.platform.agenda.now + MOST_ACK_DEADLINE_MS : 0;
   }
 
   // ── once it is on disk ─────────────────────────────────────────────────────────────────────────────
@@ -227,7 +232,10 @@ export class Watch {
     }
   }
 
-  private checkReleaseArmed({ storage, name }: SimulatedObject, { log }: TopicLife, partition: number): void {
+  private checkReleaseArmed(object: SimulatedObject, { log }: TopicLife, partition: number): void {
+    const { storage, name } = object;
+    // With a raise its delayed messages are on their way to where their keys went: none is released before.
+    if (isDeparting(object)) return;
     const due = log.delays.nextDueAt(partition);
     if (due === undefined) return;
     const by = Math.max(due, this.parts.platform.agenda.now) + limits.notifyAgainMs;
@@ -308,6 +316,13 @@ export function pastFiltered({ witness }: Watched, offset: number, head: number)
   let next = offset;
   while (next < head && witness.leavesOut(next)) next += 1;
   return next;
+}
+
+function isDeparting(object: SimulatedObject): boolean {
+  const topic = object.live?.instance as unknown as
+    | { memory?: { loaded?: { lineage: { departing: number | undefined } } } }
+    | undefined;
+  return topic?.memory?.loaded?.lineage.departing !== undefined;
 }
 
 function logOf(object: SimulatedObject): TopicLog | undefined {
