@@ -50,6 +50,7 @@ async function pumpedTo(next: SubscriptionSettings): Promise<readonly (string | 
     underway: { count: 0 },
     isLive: () => true,
     waitUntil: () => undefined,
+    began: () => undefined,
     ended: () => undefined,
   } as unknown as PumpParts;
   const pump = new PushPump(parts);
