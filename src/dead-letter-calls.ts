@@ -33,6 +33,9 @@ export type DeadLetterFilter = Readonly<{
   diedBefore?: number;
 }>;
 
+/** Up to `limit` past offset `after` of `epoch`, the first unless it is said. */
+export type DeadLettersCall = Readonly<{ after: number; epoch?: number; limit: number }>;
+
 /** Some of one epoch, which is the first unless it is said; or the first past `after`, of those that match. */
 export type DeadLetterSelection = Readonly<
   | { offsets: readonly number[]; epoch?: number }

@@ -1,20 +1,21 @@
 // The calls to a subscription's object: what each takes and answers. Every call may arrive twice and changes nothing
 // the second time. Records cross packed (record-batch.ts).
 
-import type { AttemptNote, DeadLetterReason } from "./attempt";
 import type { AttemptsAnswer, AttemptsCall } from "./attempt-calls";
 import type {
   DeadLetter,
   DeadLetterPage,
   DeadLetterSelection,
+  DeadLettersCall,
   MovedLetter,
   PurgeAnswer,
   RedriveAnswer,
   RedriveCall,
 } from "./dead-letter-calls";
-import type { EndpointSigns } from "./endpoint-signs";
 import type { EndpointView } from "./endpoint-view";
 import type { Result } from "./errors";
+import type { ReportAnswer, ReportCall } from "./report-calls";
+import type { SeekAnswer, SeekCall } from "./seek-calls";
 import type { SubscriptionSettings } from "./settings";
 import type { Audit, Trace, TraceCall } from "./timeline-calls";
 import type { LogRun } from "./topic-calls";
@@ -22,6 +23,7 @@ import type { VerifyCall } from "./verify-calls";
 
 export type { AttemptNote, DeadLetterReason } from "./attempt";
 export type { DeadLetter, DeadLetterSelection } from "./dead-letter-calls";
+export type { SeekAnswer, SeekPoint } from "./seek-calls";
 
 export type SubscriptionProvision = Readonly<{
   topic: string;
@@ -35,6 +37,12 @@ export type SubscriptionProvision = Readonly<{
   /** The partition that its keys were in before a raise made this one. */
   parent?: number;
   /** How many share what is set for all together; 1 unless it is said. */
+  partitions?: number;
+}>;
+
+export type ConfigureCall = Readonly<{
+  settings: SubscriptionSettings;
+  version: number;
   partitions?: number;
 }>;
 
@@ -86,18 +94,8 @@ export type NackCall = Readonly<{
   reason?: string;
 }>;
 
-/** How the dispatcher fared with one delivery. */
-export type DispatchOutcome = Readonly<
-  { offset: number } /** `status` is absent when it was not sent: the ledger had it as completed. */ & (
-    | { result: "delivered"; status?: number }
-    /** An attempt that failed: counted, retried after the policy's backoff or `retryAfterMs`; or, with `deadLetter`, never. */
-    | { result: "failed"; note: AttemptNote; retryAfterMs?: number; deadLetter?: DeadLetterReason }
-    /** Not sent: given back, no attempt counted, available again after `delayMs`. */
-    | { result: "unsent"; delayMs: number; reason: string }
-    /** The receiver has it for `leaseMs` from now on, and settles it by its claim's fence. */
-    | { result: "handed-over"; fence: number; leaseMs: number }
-  )
->;
+/** `ackDeadlineMs` counts from now on. */
+export type ExtendCall = Readonly<{ refs: readonly LeaseRef[]; ackDeadlineMs: number }>;
 
 const RECEIVER_LEASE = "claim:";
 
@@ -109,56 +107,6 @@ export function receiverLeaseId(fence: number): string {
 export function isReceiverLease(leaseId: string): boolean {
   return leaseId.startsWith(RECEIVER_LEASE);
 }
-
-export type ReportCall = Readonly<{
-  leaseId: string;
-  outcomes: readonly DispatchOutcome[];
-  /** Move the deadline of what is left to now + this. */
-  extendMs?: number;
-  /** The dispatch has ended: what it does not mention is given back, no attempt counted. */
-  done: boolean;
-  /** The endpoint answered 410, or the target topic was deleted: stop sending. */
-  endpointGone?: boolean;
-  /** What the dispatch's answers so far tell about its endpoint. */
-  signs?: EndpointSigns;
-}>;
-
-/** `stop`: why the dispatch is to send nothing more. */
-export type ReportAnswer = Readonly<{ stop: string }> | null;
-
-/** Where a partition of a subscription is moved to. */
-export type SeekPoint = Readonly<
-  { at: "earliest" } | { at: "latest" } | { at: "time"; time: number } | { at: "offset"; offset: number }
->;
-
-export type SeekCall = Readonly<{
-  /** Made by the caller; repeating it returns the first answer and moves nothing. */
-  seekId: string;
-  to: SeekPoint;
-  /** Completed work is to be processed again: a new replay, of which the ledger knows nothing yet. */
-  reprocess: boolean;
-  /** Counts what would happen, and changes nothing. */
-  dryRun: boolean;
-}>;
-
-/** What a seek did to one partition, or would do. */
-export type SeekAnswer = Readonly<{
-  partition: number;
-  /** The epoch that begins. */
-  epoch: number;
-  fromOffset: number;
-  toOffset: number;
-  /** Offsets taken before that will be taken again. */
-  again: number;
-  /** Offsets never taken, and now passed over. */
-  skipped: number;
-  /** What was in hand and no longer is: from `toOffset` on it is taken again, before that it is given up. */
-  voided: Readonly<{ leased: number; waiting: number }>;
-  /** Offsets that were asked for and that retention has removed. */
-  overtaken: number;
-  /** Whether completed work is processed again. */
-  reprocesses: boolean;
-}>;
 
 /**
  * What retention overtook before it was attempted: `count` messages of those from `from` to `to`, at the instant `at`.
@@ -217,11 +165,7 @@ export type SubscriptionStats = EpochCounters & StatsOfPartition;
 
 export interface SubscriptionCalls {
   provision(call: SubscriptionProvision): Promise<Result<null>>;
-  configure(call: {
-    settings: SubscriptionSettings;
-    version: number;
-    partitions?: number;
-  }): Promise<Result<null>>;
+  configure(call: ConfigureCall): Promise<Result<null>>;
   remove(): Promise<Result<null>>;
   /** Answers how far the subscription now knows the log to reach. */
   notify(call: NotifyCall): Promise<Result<{ informedTo: number }>>;
@@ -230,10 +174,7 @@ export interface SubscriptionCalls {
   ready(call: { waitMs: number }): Promise<Result<{ ready: boolean }>>;
   ack(call: { refs: readonly LeaseRef[] }): Promise<Result<readonly SettleStatus[]>>;
   nack(call: NackCall): Promise<Result<readonly SettleStatus[]>>;
-  extend(call: {
-    refs: readonly LeaseRef[];
-    ackDeadlineMs: number;
-  }): Promise<Result<readonly SettleStatus[]>>;
+  extend(call: ExtendCall): Promise<Result<readonly SettleStatus[]>>;
   report(call: ReportCall): Promise<Result<ReportAnswer>>;
   /** The operator says that the endpoint is well: it is probed at once. */
   probe(): Promise<Result<null>>;
@@ -246,8 +187,8 @@ export interface SubscriptionCalls {
   expire(call: { before: number }): Promise<Result<ExpireAnswer>>;
   /** Nothing below `offset` is needed of the log any more. */
   settledTo(): Promise<Result<{ offset: number }>>;
-  /** Dead letters past offset `after` of `epoch`, the first unless it is said; by epoch, then by offset. */
-  deadLetters(call: { after: number; epoch?: number; limit: number }): Promise<Result<readonly DeadLetter[]>>;
+  /** By epoch, then by offset. */
+  deadLetters(call: DeadLettersCall): Promise<Result<readonly DeadLetter[]>>;
   /** Those that are chosen, with their messages. */
   findDeadLetters(call: DeadLetterSelection): Promise<Result<DeadLetterPage>>;
   /** Sends the chosen round again. */

@@ -115,6 +115,14 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "console"],
     why: "it goes on in the background after a change, and is the only one to see that fail",
   },
+  "src/subscription/stats-desk.ts": {
+    may: ["async"],
+    why: "it has the dying buried, and asks for the end of the log, before it counts",
+  },
+  "src/subscription/wake-desk.ts": {
+    may: ["async", "console"],
+    why: "it sends before it answers, does the alarm's work for its object, and is the only one to see that fail",
+  },
   "src/subscription/long-poll.ts": { may: ["async"], why: "it looks, waits for news, and looks again" },
   "src/subscription/lease-desk.ts": { may: ["async"], why: "it reads the log until a lease can be cut" },
   "src/subscription/log-reader.ts": {

@@ -5,8 +5,8 @@ import type { DispatchCall } from "../dispatch-calls";
 import { type ClaimAnswer, pushClaimId, pushClaimText, pushNamespace } from "../ledger/claim";
 import type { ClaimRef, HeldClaim, LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
+import type { DispatchOutcome } from "../report-calls";
 import type { Runtime } from "../runtime";
-import type { DispatchOutcome } from "../subscription-calls";
 import type { Item } from "./dispatch-plan";
 import type { Claims } from "./hand-over";
 

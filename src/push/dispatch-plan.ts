@@ -9,7 +9,8 @@
 
 import type { Message } from "../message";
 import { unpackRecords } from "../record-batch";
-import type { AttemptNote, DispatchOutcome, LeaseAnswer } from "../subscription-calls";
+import type { DispatchOutcome } from "../report-calls";
+import type { AttemptNote, LeaseAnswer } from "../subscription-calls";
 import type { HandOver } from "./hand-over";
 
 /** One leased delivery with its message. */

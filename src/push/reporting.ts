@@ -2,7 +2,8 @@
 // effectively-once the ledger has each outcome before the subscription hears of it.
 
 import { limits } from "../limits";
-import { type DispatchOutcome, type ReportCall, receiverLeaseId } from "../subscription-calls";
+import type { DispatchOutcome, ReportCall } from "../report-calls";
+import { receiverLeaseId } from "../subscription-calls";
 import type { EndedEarly } from "./claims-store";
 import * as plans from "./dispatch-plan";
 import type { Course } from "./dispatch-run";

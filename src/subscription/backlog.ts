@@ -7,7 +7,7 @@ import { limits } from "../limits";
 import { type How, TERM_OF } from "../timeline-calls";
 import { type Changes, noChanges } from "./changes";
 import type { Counters } from "./counters";
-import type { Delivery, Dying, Waiting } from "./delivery";
+import type { Delivery } from "./delivery";
 import type { Lane, LaneRow } from "./lane";
 import * as lanes from "./lane";
 import { LaneGate } from "./lane-gate";
@@ -133,42 +133,6 @@ export class Backlog {
     this.counters[TERM_OF[how]] += count;
     this.changes.endings.push({ how, first, count, attempts, ...more });
     this.changes.state = true;
-  }
-
-  /** A dying delivery is dead: it leaves with its message. `parks` holds its lane. */
-  bury(dying: Dying, record: Uint8Array | undefined, parks: boolean): void {
-    const lane = dying.orderingKey === undefined ? undefined : this.lane(dying.orderingKey);
-    if (parks) lane?.parked.add(dying.offset);
-    this.remove(dying.offset);
-    this.counters.dead += 1;
-    this.changes.buried.set(dying.offset, { dying, record, parks: parks && lane !== undefined });
-  }
-
-  /** A dead letter leaves the dead: to wait again, or for good, and how. */
-  unbury(offset: number, orderingKey: string | undefined, to: Delivery | "purged" | "moved"): void {
-    const delivery = typeof to === "string" ? undefined : to;
-    this.counters.dead -= 1;
-    if (typeof to === "string") this.end(to, offset);
-    this.changes.unburied.add(offset);
-    this.changes.state = true;
-    if (delivery) this.put(delivery);
-    const lane = orderingKey === undefined ? undefined : this.lanes.get(orderingKey);
-    if (!lane) return;
-    lane.parked.delete(offset);
-    this.touch(lane);
-  }
-
-  /**
-   * A dead letter of an earlier epoch leaves: to wait in this one (`delivery`), or for good. It waits outside its
-   * lane, which has long gone on.
-   */
-  exhume(epoch: number, offset: number, delivery?: Waiting): void {
-    this.counters.formerDead -= 1;
-    this.changes.exhumed.push({ epoch, offset, isReadmitted: delivery !== undefined });
-    this.changes.state = true;
-    if (!delivery) return;
-    this.counters.readmitted += 1;
-    this.put(delivery);
   }
 
   /** Whether a message that was taken from the log is leased, waiting or dying, or follows in its lane. */

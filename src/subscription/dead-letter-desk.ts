@@ -17,6 +17,7 @@ import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import type { LogPlace } from "../topic-calls";
 import type { Backlog } from "./backlog";
+import { exhume, unbury } from "./burying";
 import type { DeadLetterStore, Looked } from "./dead-letter-store";
 import { redrive } from "./delivery";
 import type { LeaseDesk } from "./lease-desk";
@@ -92,8 +93,8 @@ export class DeadLetterDesk {
     const { backlog, change } = this.parts;
     change(() => {
       for (const letter of letters) {
-        if (this.isFormer(letter)) backlog.exhume(letter.epoch, letter.offset);
-        else backlog.unbury(letter.offset, letter.orderingKey, how);
+        if (this.isFormer(letter)) exhume(backlog, letter);
+        else unbury(backlog, letter, how);
       }
     });
   }
@@ -123,11 +124,11 @@ export class DeadLetterDesk {
       const delivers = dead.has(letter.offset) || this.deliversByItself(letter, earliest);
       if (delivers) superseded += 1;
       const { orderingKey: _, ...keyless } = letter;
-      backlog.exhume(letter.epoch, letter.offset, delivers ? undefined : redrive(keyless, availableAt()));
+      exhume(backlog, letter, delivers ? undefined : redrive(keyless, availableAt()));
     }
     for (const letter of letters) {
       if (this.isFormer(letter)) continue;
-      backlog.unbury(letter.offset, letter.orderingKey, redrive(letter, availableAt()));
+      unbury(backlog, letter, redrive(letter, availableAt()));
     }
     return { redriven: letters.length - superseded, superseded };
   }

@@ -5,7 +5,7 @@ import { type EndpointSigns, isAway, NO_SIGNS, signsSince } from "../endpoint-si
 import { effectiveRate, type Verification } from "../endpoint-verification";
 import { type EndpointView, unverifiedView } from "../endpoint-view";
 import { limits } from "../limits";
-import type { ReportCall } from "../subscription-calls";
+import type { ReportCall } from "../report-calls";
 import { type Allowance, allowance } from "./allowance";
 import {
   forgiven,

@@ -7,6 +7,7 @@ import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
 import type { LeaseAnswer } from "../subscription-calls";
 import type { Backlog } from "./backlog";
+import { bury } from "./burying";
 import { loseFollower } from "./expiry";
 import { passFiltered } from "./filtering";
 import { cutLease } from "./leasing";
@@ -185,7 +186,7 @@ export class LeaseDesk {
     if (dying?.state !== "dying") return;
     const parks = dying.orderingKey !== undefined && this.parts.settings().onExhausted === "park";
     const { reason } = dying.death;
-    backlog.bury(dying, buffer.get(offset)?.record.slice(), parks && reason !== "expired");
+    bury(backlog, dying, buffer.get(offset)?.record.slice(), parks && reason !== "expired");
   }
 
   /** Deliveries whose message retention overtook. What waited dies, and says so; followers count as expired. */

@@ -3,7 +3,7 @@
 
 import { ok, type Result } from "../errors";
 import { limits } from "../limits";
-import type { SeekAnswer, SeekCall, SeekPoint } from "../subscription-calls";
+import type { SeekAnswer, SeekCall, SeekPoint } from "../seek-calls";
 import type { LogPlace } from "../topic-calls";
 import type { Backlog } from "./backlog";
 import type { LeaseDesk } from "./lease-desk";

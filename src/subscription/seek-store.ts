@@ -1,7 +1,7 @@
 // The SQL of seeks: what each was answered, so that one that comes twice moves nothing the second time. Takes no
 // decisions.
 
-import type { SeekAnswer } from "../subscription-calls";
+import type { SeekAnswer } from "../seek-calls";
 
 export class SeekStore {
   constructor(private readonly sql: SqlStorage) {}

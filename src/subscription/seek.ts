@@ -7,8 +7,8 @@
 // Pure: the caller brings where the log begins and ends, and stores what comes back.
 
 import { ok, type Result, refuse } from "../errors";
+import type { SeekAnswer, SeekCall, SeekPoint } from "../seek-calls";
 import type { Guarantee } from "../settings";
-import type { SeekAnswer, SeekCall, SeekPoint } from "../subscription-calls";
 import type { LogPlace } from "../topic-calls";
 import type { Backlog } from "./backlog";
 import { type Counters, newCounters } from "./counters";

@@ -2,9 +2,10 @@
 
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
+import type { ReportAnswer, ReportCall } from "../report-calls";
 import type { Runtime } from "../runtime";
 import type { SubscriptionSettings } from "../settings";
-import type { LeaseRef, NackCall, ReportAnswer, ReportCall, SettleStatus } from "../subscription-calls";
+import type { LeaseRef, NackCall, SettleStatus } from "../subscription-calls";
 import type { Backlog } from "./backlog";
 import type { EndpointDesk } from "./endpoint-desk";
 import type { LogReader } from "./log-reader";

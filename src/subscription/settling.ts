@@ -2,15 +2,9 @@
 // fenced by its lease: only the newest settles. When a delivery of a lane fails, those after it in its lease
 // go back with it, un-attempted, so that the lane stays in order.
 
+import type { DispatchOutcome, ReportCall } from "../report-calls";
 import type { SubscriptionSettings } from "../settings";
-import {
-  type DispatchOutcome,
-  type LeaseRef,
-  type NackCall,
-  type ReportCall,
-  receiverLeaseId,
-  type SettleStatus,
-} from "../subscription-calls";
+import { type LeaseRef, type NackCall, receiverLeaseId, type SettleStatus } from "../subscription-calls";
 import type { How } from "../timeline-calls";
 import type { Backlog } from "./backlog";
 import {

@@ -13,6 +13,10 @@ import type { Socket } from "./socket-pump";
 import type { SocketStore } from "./socket-store";
 import type { SubscriptionMemory } from "./subscription-memory";
 
+/** A close frame without a code, and what it is answered with (RFC 6455, section 7.4). */
+const NO_STATUS = 1005;
+const NORMAL = 1000;
+
 type Settling = Exclude<Frame, { type: "credit" }>;
 
 export class SocketDesk {
@@ -56,6 +60,12 @@ export class SocketDesk {
       return ok(null);
     });
     if (!done.ok) socket.close(closings.gone, "the subscription is gone");
+  }
+
+  /** Answers a consumer that closes its socket. */
+  async close(socket: Socket, code: number): Promise<void> {
+    socket.close(code === NO_STATUS ? NORMAL : code, "");
+    await this.closed(socket);
   }
 
   /** Gives back what was leased to a socket that has closed. */

@@ -7,7 +7,7 @@ import type { Env } from "../env";
 import { type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
-import type { SubscriptionSettings } from "../settings";
+import type { ConfigureCall } from "../subscription-calls";
 import type { VerifyCalls } from "../verify-calls";
 import { Waiters } from "../waiters";
 import { dueAt } from "./due";
@@ -133,10 +133,7 @@ export class SubscriptionMemory {
   }
 
   /** Other settings. Another filter is saved with how far the one before has filtered: what it judged stays judged. */
-  configure(
-    state: Loaded,
-    call: Readonly<{ settings: SubscriptionSettings; version: number; partitions?: number }>,
-  ): void {
+  configure(state: Loaded, call: ConfigureCall): void {
     const { settings, version, partitions } = call;
     const held = state.row;
     this.change(state, () => {

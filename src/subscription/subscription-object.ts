@@ -7,6 +7,7 @@ import type {
   DeadLetter,
   DeadLetterPage,
   DeadLetterSelection,
+  DeadLettersCall,
   MovedLetter,
   PurgeAnswer,
   RedriveAnswer,
@@ -14,21 +15,19 @@ import type {
 } from "../dead-letter-calls";
 import type { Env } from "../env";
 import { ok, type Result } from "../errors";
-import { limits } from "../limits";
+import type { ReportAnswer, ReportCall } from "../report-calls";
 import { type Runtime, systemRuntime } from "../runtime";
-import type { SubscriptionSettings } from "../settings";
+import type { SeekAnswer, SeekCall } from "../seek-calls";
 import type {
+  ConfigureCall,
   ExpireAnswer,
+  ExtendCall,
   LeaseAnswer,
   LeaseCall,
   LeaseRef,
   NackCall,
   NotifyCall,
   PendingKeys,
-  ReportAnswer,
-  ReportCall,
-  SeekAnswer,
-  SeekCall,
   SettleStatus,
   SubscriptionCalls,
   SubscriptionProvision,
@@ -36,91 +35,55 @@ import type {
 } from "../subscription-calls";
 import type { Audit, Trace, TraceCall } from "../timeline-calls";
 import type { VerifyCall } from "../verify-calls";
-import { findAttempts } from "./failed-attempts";
+import { LifeDesk } from "./life-desk";
 import type { Loaded } from "./loaded";
 import { openFrom } from "./seek";
 import { SocketDesk } from "./socket-desk";
 import { socketOf } from "./socket-store";
-import { statsOf } from "./stats";
-import { SubscriptionMemory, sendAll } from "./subscription-memory";
+import { StatsDesk } from "./stats-desk";
+import { SubscriptionMemory } from "./subscription-memory";
 import { SubscriptionStore } from "./subscription-store";
-
-/** A close frame without a code, and what it is answered with (RFC 6455, section 7.4). */
-const NO_STATUS = 1005;
-const NORMAL = 1000;
+import { WakeDesk } from "./wake-desk";
 
 export class SubscriptionObject extends DurableObject<Env> implements SubscriptionCalls {
   runtime: Runtime = systemRuntime;
-  private readonly store: SubscriptionStore;
   private readonly memory: SubscriptionMemory;
   private readonly sockets: SocketDesk;
+  private readonly wakes: WakeDesk;
+  private readonly life: LifeDesk;
+  private readonly counts: StatsDesk;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.store = new SubscriptionStore(ctx.storage);
-    this.memory = new SubscriptionMemory({ ctx, env, store: this.store, runtime: () => this.runtime });
-    this.sockets = new SocketDesk(this.memory, this.memory.sockets, () => this.runtime);
+    const store = new SubscriptionStore(ctx.storage);
+    const runtime = () => this.runtime;
+    this.memory = new SubscriptionMemory({ ctx, env, store, runtime });
+    this.sockets = new SocketDesk(this.memory, this.memory.sockets, runtime);
+    this.wakes = new WakeDesk(this.memory, runtime);
+    const { memory, sockets, wakes } = this;
+    this.life = new LifeDesk({ memory, sockets, wakes, store, runtime });
+    this.counts = new StatsDesk(this.memory, store, runtime);
     void ctx.blockConcurrencyWhile(() => this.memory.recallAlarm());
-  }
-
-  private get loaded(): Loaded | undefined {
-    return this.memory.loaded;
   }
 
   // ── life and settings ──────────────────────────────────────────────────────────────────────────────
 
   async provision(call: SubscriptionProvision): Promise<Result<null>> {
-    const row = this.store.subscription();
-    if (row?.deleted) return this.memory.gone();
-    if (!row) {
-      this.store.transaction(() => this.store.create(call));
-      this.memory.load();
-    }
-    return this.wake();
+    return this.life.provision(call);
   }
 
-  async configure(call: {
-    settings: SubscriptionSettings;
-    version: number;
-    partitions?: number;
-  }): Promise<Result<null>> {
-    const state = this.loaded;
-    if (!state) return this.memory.gone();
-    // At its own version the catalog's word stands against a pause that the object made by itself.
-    const { version, settings, partitions } = state.row;
-    const isShared = (call.partitions ?? partitions) === partitions;
-    const isSame = call.version === version && call.settings.paused === settings.paused && isShared;
-    if (call.version < version || isSame) return ok(null);
-    this.memory.configure(state, call);
-    // Of another endpoint nothing is known.
-    const isElsewhere =
-      call.settings.push?.url !== settings.push?.url ||
-      call.settings.forward?.generation !== settings.forward?.generation;
-    if (isElsewhere) state.endpoint.forgive(this.runtime.now());
-    this.sockets.dismiss(state);
-    return this.wake();
+  async configure(call: ConfigureCall): Promise<Result<null>> {
+    return this.life.configure(call);
   }
 
-  /** Leaves a tombstone, also where nothing was: a creation that comes late finds it. */
   async remove(): Promise<Result<null>> {
-    const isBuried = this.store.subscription()?.deleted ?? false;
-    if (!isBuried) this.store.transaction(() => this.store.bury());
-    this.memory.forget();
-    this.sockets.dismiss(undefined);
-    return ok(null);
+    return this.life.remove();
   }
 
   // ── taking from the log ────────────────────────────────────────────────────────────────────────────
 
-  async notify({ head, runs }: NotifyCall): Promise<Result<{ informedTo: number }>> {
-    return this.memory.whenLive(async (state) => {
-      state.reader.informedTo(head);
-      state.buffer.append(runs);
-      this.memory.waiters.wakeAll();
-      await sendAll(state);
-      this.memory.rememberUnread(state, head);
-      return ok({ informedTo: head });
-    });
+  async notify(call: NotifyCall): Promise<Result<{ informedTo: number }>> {
+    return this.wakes.notify(call);
   }
 
   async pull(call: LeaseCall): Promise<Result<LeaseAnswer>> {
@@ -152,9 +115,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
-    const closing = socketOf(socket);
-    closing.close(code === NO_STATUS ? NORMAL : code, "");
-    await this.sockets.closed(closing);
+    await this.sockets.close(socketOf(socket), code);
   }
 
   override async webSocketError(socket: WebSocket): Promise<void> {
@@ -171,10 +132,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return this.andGoOn(({ settles }) => settles.nack(call));
   }
 
-  async extend(call: {
-    refs: readonly LeaseRef[];
-    ackDeadlineMs: number;
-  }): Promise<Result<readonly SettleStatus[]>> {
+  async extend(call: ExtendCall): Promise<Result<readonly SettleStatus[]>> {
     const deadlineAt = this.runtime.now() + call.ackDeadlineMs;
     return this.andGoOn(({ settles }) => settles.extend(call.refs, deadlineAt));
   }
@@ -202,20 +160,12 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async settledTo(): Promise<Result<{ offset: number }>> {
-    return this.memory.whenLive((state) => {
-      this.memory.saveFiltered(state);
-      return ok({ offset: state.expiry.settledTo() });
-    });
+    return this.told(({ expiry }) => ok({ offset: expiry.settledTo() }));
   }
 
   // ── dead letters ───────────────────────────────────────────────────────────────────────────────────
 
-  async deadLetters(call: {
-    after: number;
-    epoch?: number;
-    limit: number;
-  }): Promise<Result<readonly DeadLetter[]>> {
-    const { epoch = 0, after, limit } = call;
+  async deadLetters({ after, epoch = 0, limit }: DeadLettersCall): Promise<Result<readonly DeadLetter[]>> {
     return this.memory.whenLive(async (state) => ok(await state.deadLetters.list(epoch, after, limit)));
   }
 
@@ -242,81 +192,33 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   }
 
   async position(): Promise<Result<{ openFrom: number }>> {
-    return this.memory.whenLive((state) => {
-      this.memory.saveFiltered(state);
-      return ok({ openFrom: openFrom(state.backlog) });
-    });
+    return this.told(({ backlog }) => ok({ openFrom: openFrom(backlog) }));
   }
 
   // ── timers and stats ───────────────────────────────────────────────────────────────────────────────
 
   async wake(): Promise<Result<null>> {
-    return this.memory.whenLive((state) => {
-      // While it was paused, or if a notify was lost, there may be more in the log than it knows.
-      state.reader.doubt();
-      this.memory.saveFiltered(state);
-      this.memory.arm(state);
-      this.memory.goOn(state);
-      return ok(null);
-    });
+    return this.wakes.wake();
   }
 
   override async alarm(): Promise<void> {
-    this.memory.alarmRang();
-    const state = this.loaded;
-    if (!state) return;
-    // Before anything arms the alarm anew: what has begun is not due any more.
-    state.verifier.askWhenDue();
-    let notBefore = 0;
-    try {
-      state.settles.endOverdue();
-    } catch (fault) {
-      console.error(JSON.stringify({ at: "subscription.alarm", fault: String(fault) }));
-      notBefore = this.runtime.now() + limits.lookAgainMs;
-    }
-    // A fault had memory read afresh, and what failed now would fail again at once.
-    if (!this.loaded) return;
-    this.memory.arm(this.loaded, notBefore);
-    this.memory.goOn(this.loaded);
+    this.wakes.alarm();
   }
 
   async stats(): Promise<Result<SubscriptionStats>> {
-    return this.memory.whenLive(async (state) => {
-      const { desk, backlog, endpoint, reader, row } = state;
-      await desk.buryDying();
-      this.memory.saveFiltered(state);
-      const head = await reader.askHead();
-      const shown = {
-        ...{ partition: row.partition, paused: row.settings.paused, head },
-        gaps: this.store.gaps.list(),
-        endpoint:
-          row.settings.type === "pull" ? undefined : endpoint.view(this.runtime.now(), row.settings.push),
-        oldestDeathAt: this.store.deadLetters.oldestDeathAt(),
-      };
-      return ok(statsOf(backlog, shown));
-    });
+    return this.counts.stats();
   }
 
   async attempts(call: AttemptsCall): Promise<Result<AttemptsAnswer>> {
-    return this.memory.whenLive(async ({ backlog, desk }) => {
-      await desk.buryDying();
-      const letters = this.store.deadLetters.failedAfter(backlog.counters.epoch, call);
-      return ok(findAttempts(backlog.deliveries.values(), letters, call));
-    });
+    return this.counts.attempts(call);
   }
 
   async whereabouts(call: TraceCall): Promise<Result<Trace>> {
-    return this.memory.whenLive(async (state) => {
-      this.memory.saveFiltered(state);
-      return ok(await state.timeline.trace(call));
-    });
+    return this.told(async ({ timeline }) => ok(await timeline.trace(call)));
   }
 
   async audit({ from }: { from: number }): Promise<Result<Audit>> {
-    return this.memory.whenLive((state) => {
-      this.memory.saveFiltered(state);
-      return state.timeline.audit(from);
-    });
+    return this.told(({ timeline }) => timeline.audit(from));
   }
 
   async pendingKeys({ partition }: { partition: number }): Promise<Result<{ pending: PendingKeys }>> {
@@ -329,6 +231,14 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       const answer = await act(state);
       this.memory.goOn(state);
       return answer;
+    });
+  }
+
+  /** Answers what somebody will rely on: what is told of filtered messages is not taken back by a restart. */
+  private told<T>(tell: (state: Loaded) => Result<T> | Promise<Result<T>>): Promise<Result<T>> {
+    return this.memory.whenLive((state) => {
+      this.memory.saveFiltered(state);
+      return tell(state);
     });
   }
 }

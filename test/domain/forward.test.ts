@@ -7,8 +7,8 @@ import { ok, type Result, refuse } from "../../src/errors";
 import type { Message } from "../../src/message";
 import { type Forwarding, forward } from "../../src/push/forward";
 import { packRecords, type RecordBatch, unpackRecords } from "../../src/record-batch";
+import type { ReportCall } from "../../src/report-calls";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
-import type { ReportCall } from "../../src/subscription-calls";
 import type { BatchAnswer } from "../../src/topic-calls";
 
 const NOW = 1_000_000;

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { packRecords } from "../../src/record-batch";
 import { defaultSubscriptionSettings } from "../../src/settings";
 import { Backlog } from "../../src/subscription/backlog";
+import { bury } from "../../src/subscription/burying";
 import { newCounters } from "../../src/subscription/counters";
 import type { Leased } from "../../src/subscription/delivery";
 import { cutLease } from "../../src/subscription/leasing";
@@ -70,7 +71,7 @@ function consume(keys: readonly (string | undefined)[], poison: number, max: num
     dead += backlog.dying.size;
     for (const offset of [...backlog.dying]) {
       const dying = backlog.deliveries.get(offset);
-      if (dying?.state === "dying") backlog.bury(dying, undefined, false);
+      if (dying?.state === "dying") bury(backlog, dying, undefined, false);
       expect([offset, dying?.attempts]).toEqual([poison, MAX_ATTEMPTS]);
     }
   }

@@ -1,11 +1,11 @@
 // Where a seek leads, what it counts, and what an epoch begins with.
 
 import { describe, expect, test } from "vitest";
+import type { SeekPoint } from "../../src/seek-calls";
 import { Backlog } from "../../src/subscription/backlog";
 import { type Counters, newCounters } from "../../src/subscription/counters";
 import { firstLease } from "../../src/subscription/delivery";
 import { checkConsent, nextEpoch, openFrom, planSeek } from "../../src/subscription/seek";
-import type { SeekPoint } from "../../src/subscription-calls";
 
 const log = { earliest: 10, head: 100, atTime: 42 };
 

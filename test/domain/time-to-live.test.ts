@@ -5,6 +5,7 @@ import type { Message } from "../../src/message";
 import { packRecords, unpackRecords } from "../../src/record-batch";
 import { defaultSubscriptionSettings } from "../../src/settings";
 import { Backlog } from "../../src/subscription/backlog";
+import { bury } from "../../src/subscription/burying";
 import { newCounters } from "../../src/subscription/counters";
 import { cutLease } from "../../src/subscription/leasing";
 import { canLease } from "../../src/subscription/readiness";
@@ -47,7 +48,7 @@ function world(...names: string[]) {
     const { leased, records } = cutLease(backlog, buffer, cut);
     for (const offset of [...backlog.dying]) {
       const dying = backlog.deliveries.get(offset);
-      if (dying?.state === "dying") backlog.bury(dying, undefined, false);
+      if (dying?.state === "dying") bury(backlog, dying, undefined, false);
     }
     const ids = records.flatMap((record) => unpackRecords(record).map(({ id }) => id));
     return { ids, refs: leased.map(({ offset }) => ({ offset, leaseId })) };

@@ -54,8 +54,12 @@ const scenes: Readonly<Record<string, () => Promise<Scene>>> = {
     const topic = await newTopic();
     const { subscription, clock, provision } = await newSubscription(topic, PUSH);
     await runInDurableObject(subscription, (instance) => {
-      const held = instance as unknown as { loaded: { pump: { parts: { dispatcher: unknown } } } };
-      held.loaded.pump.parts.dispatcher = { deliver: () => Promise.reject(new Error("its isolate is gone")) };
+      const held = instance as unknown as {
+        memory: { loaded: { pump: { parts: { dispatcher: unknown } } } };
+      };
+      held.memory.loaded.pump.parts.dispatcher = {
+        deliver: () => Promise.reject(new Error("its isolate is gone")),
+      };
     });
     await topic.publish("a");
     value(await subscription.notify({ head: 1, runs: [] }));
@@ -80,14 +84,20 @@ const scenes: Readonly<Record<string, () => Promise<Scene>>> = {
     const retry = { maxAttempts: 9, minDelayMs: 30_000, maxDelayMs: 30_000 };
     const { subscription, clock } = await newSubscription(topic, { ...PUSH, retry });
     await runInDurableObject(subscription, (instance) => {
-      const held = instance as unknown as { loaded: { pump: { parts: { dispatcher: unknown } } } };
-      held.loaded.pump.parts.dispatcher = { deliver: () => Promise.reject(new Error("its isolate is gone")) };
+      const held = instance as unknown as {
+        memory: { loaded: { pump: { parts: { dispatcher: unknown } } } };
+      };
+      held.memory.loaded.pump.parts.dispatcher = {
+        deliver: () => Promise.reject(new Error("its isolate is gone")),
+      };
     });
     await topic.publish("a");
     value(await subscription.notify({ head: 1, runs: [] }));
     const leaseId = await runInDurableObject(subscription, (instance) => {
-      const { loaded } = instance as unknown as { loaded: { backlog: { leases: Set<{ id: string }> } } };
-      return [...loaded.backlog.leases][0]?.id ?? "";
+      const { memory } = instance as unknown as {
+        memory: { loaded: { backlog: { leases: Set<{ id: string }> } } };
+      };
+      return [...memory.loaded.backlog.leases][0]?.id ?? "";
     });
     const failed = { offset: 0, result: "failed" as const, note: { at: clock.now(), error: "500" } };
     value(await subscription.report({ leaseId, outcomes: [failed], done: true }));
@@ -118,8 +128,8 @@ const scenes: Readonly<Record<string, () => Promise<Scene>>> = {
     await evictDurableObject(subscription);
     await useRuntime(subscription, clock);
     await runInDurableObject(subscription, (instance) => {
-      const held = instance as unknown as { loaded: { reader: { topic: TopicCalls } } };
-      const { reader } = held.loaded;
+      const held = instance as unknown as { memory: { loaded: { reader: { topic: TopicCalls } } } };
+      const { reader } = held.memory.loaded;
       const real = reader.topic;
       const readOffsets = () => {
         reader.topic = real;
@@ -207,6 +217,8 @@ describe.each(Object.entries(scenes))("the alarm for %s", (name, make) => {
   });
 });
 
+type Store = { transaction: unknown; real?: unknown };
+
 describe("an alarm whose work fails", () => {
   test("never throws, so it is not given up, and comes again after a while and not at once", async () => {
     const topic = await newTopic();
@@ -215,7 +227,7 @@ describe("an alarm whose work fails", () => {
     await pull();
     clock.advance(60_001);
     await runInDurableObject(subscription, (instance) => {
-      const { store } = instance as unknown as { store: { transaction: unknown; real?: unknown } };
+      const { store } = (instance as unknown as { memory: { host: { store: Store } } }).memory.host;
       store.real = store.transaction;
       store.transaction = () => {
         throw new Error("storage is away");
@@ -229,7 +241,7 @@ describe("an alarm whose work fails", () => {
       clock.advance(limits.lookAgainMs);
     }
     await runInDurableObject(subscription, (instance) => {
-      const { store } = instance as unknown as { store: { transaction: unknown; real?: unknown } };
+      const { store } = (instance as unknown as { memory: { host: { store: Store } } }).memory.host;
       store.transaction = store.real;
     });
     await runDurableObjectAlarm(subscription);

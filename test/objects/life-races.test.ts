@@ -74,7 +74,7 @@ function releaseAll(stub: DurableObjectStub): Promise<void> {
 
 /** A dispatcher that notes what it is handed, and does not come back until it is released. */
 const holdDispatches = (stub: Subscription) =>
-  replace(stub, "loaded.pump.parts.dispatcher", (held) => ({
+  replace(stub, "memory.loaded.pump.parts.dispatcher", (held) => ({
     deliver: (call: DispatchCall) => {
       held.calls.push(call);
       return new Promise<void>((resolve) => held.release.push(() => resolve()));
@@ -244,7 +244,7 @@ describe("a subscription that is deleted", () => {
   test("while a notify reads the log for it writes nothing any more", async () => {
     const topic = await newTopic();
     const { subscription } = await newSubscription(topic, pushSettings("https://slow.example/"));
-    await replace(subscription, "loaded.reader.topic", (held) => ({
+    await replace(subscription, "memory.loaded.reader.topic", (held) => ({
       read: (call: unknown) => {
         held.calls.push(call);
         return new Promise((resolve) =>

@@ -280,8 +280,8 @@ describe("the keys of before", () => {
     await publish(1, 4, keyed("a1", A));
     await runInDurableObject(child, (instance) => {
       (
-        instance as unknown as { loaded: { parents: { parts: { parent: unknown } } } }
-      ).loaded.parents.parts.parent = {
+        instance as unknown as { memory: { loaded: { parents: { parts: { parent: unknown } } } } }
+      ).memory.loaded.parents.parts.parent = {
         pendingKeys: () => Promise.reject(new Error("Network connection lost.")),
       };
     });
@@ -294,8 +294,8 @@ describe("the keys of before", () => {
     const isOpen = await runInDurableObject(
       child,
       (instance) =>
-        (instance as unknown as { loaded: { backlog: { gate: { isOpen: boolean } } } }).loaded.backlog.gate
-          .isOpen,
+        (instance as unknown as { memory: { loaded: { backlog: { gate: { isOpen: boolean } } } } }).memory
+          .loaded.backlog.gate.isOpen,
     );
     expect(isOpen).toBe(true);
   });

@@ -3,7 +3,8 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { objectName } from "../../src/object-name";
-import type { LeaseAnswer, SeekCall, SeekPoint, SubscriptionCalls } from "../../src/subscription-calls";
+import type { SeekCall, SeekPoint } from "../../src/seek-calls";
+import type { LeaseAnswer, SubscriptionCalls } from "../../src/subscription-calls";
 import {
   bindings,
   conservation,

@@ -9,13 +9,13 @@ import { dispatch } from "../../src/push/dispatch";
 import type { Dispatching } from "../../src/push/dispatch-run";
 import { packRecords } from "../../src/record-batch";
 import type { ReplyTo, Said } from "../../src/reply-calls";
+import type { DispatchOutcome, ReportAnswer, ReportCall } from "../../src/report-calls";
 import type { Runtime } from "../../src/runtime";
 import {
   defaultSubscriptionSettings,
   type PushSettings,
   type SubscriptionSettings,
 } from "../../src/settings";
-import type { DispatchOutcome, ReportAnswer, ReportCall } from "../../src/subscription-calls";
 import type { Isolate } from "./isolate";
 
 export type Sent = Readonly<{

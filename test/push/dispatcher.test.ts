@@ -9,6 +9,7 @@ import { ok, type Result } from "../../src/errors";
 import { objectName } from "../../src/object-name";
 import { Dispatcher } from "../../src/push/dispatcher";
 import { packRecords } from "../../src/record-batch";
+import type { ReportCall } from "../../src/report-calls";
 import { systemRuntime } from "../../src/runtime";
 import {
   defaultSubscriptionSettings,
@@ -16,7 +17,7 @@ import {
   type Guarantee,
   type SubscriptionSettings,
 } from "../../src/settings";
-import type { ReportCall, SubscriptionCalls } from "../../src/subscription-calls";
+import type { SubscriptionCalls } from "../../src/subscription-calls";
 import { SECRET } from "./dispatch-world";
 
 const env = testEnv as unknown as Env;

@@ -124,9 +124,9 @@ const LETTERS: Area = [
 const LIVES: Area = [
   one(
     "the deletion of a subscription is not written down",
-    "subscription/subscription-object.ts",
-    "if (!isBuried) this.store.transaction(() => this.store.bury());",
-    "if (isBuried) this.store.transaction(() => this.store.bury());",
+    "subscription/life-desk.ts",
+    "if (!isBuried) store.transaction(() => store.bury());",
+    "if (isBuried) store.transaction(() => store.bury());",
   ),
   one(
     "the deletion of a topic is not written down",
@@ -139,7 +139,7 @@ const LIVES: Area = [
 const SETTINGS: Area = [
   one(
     "older settings replace newer ones",
-    "subscription/subscription-object.ts",
+    "subscription/life-desk.ts",
     "if (call.version < version || isSame) return ok(null);",
     "if (isSame) return ok(null);",
   ),

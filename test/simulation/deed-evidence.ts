@@ -5,14 +5,13 @@ import type { DeadLetter, RedriveCall } from "../../src/dead-letter-calls";
 import type { DispatchCall } from "../../src/dispatch-calls";
 import type { Result } from "../../src/errors";
 import { unpackRecords } from "../../src/record-batch";
+import type { ReportCall } from "../../src/report-calls";
+import type { SeekAnswer, SeekCall } from "../../src/seek-calls";
 import {
   type LeaseAnswer,
   type LeaseRef,
   type NackCall,
-  type ReportCall,
   receiverLeaseId,
-  type SeekAnswer,
-  type SeekCall,
   type SettleStatus,
 } from "../../src/subscription-calls";
 import type { Ended } from "./accounts";

@@ -228,8 +228,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "src/subscription/lease-desk.ts",
-        find: `backlog.bury(dying, buffer.get(offset)?.record.slice(), parks`,
-        put: `backlog.bury(dying, undefined, parks`,
+        find: `bury(backlog, dying, buffer.get(offset)?.record.slice(), parks`,
+        put: `bury(backlog, dying, undefined, parks`,
       },
     ],
   },
@@ -330,7 +330,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "the sweep wakes nobody",
     edits: [
       {
-        file: "src/subscription/subscription-object.ts",
+        file: "src/subscription/wake-desk.ts",
         find: `      state.reader.doubt();
       this.memory.saveFiltered(state);
       this.memory.arm(state);

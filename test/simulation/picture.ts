@@ -50,7 +50,7 @@ type Memory = Readonly<{ backlog: Backlog; row: Readonly<{ settings: Subscriptio
 
 /** Memory as it is, if the object has an instance that is loaded. */
 export function memoryOf(object: SimulatedObject): Memory | undefined {
-  return (object.live?.instance as unknown as { loaded?: Memory } | undefined)?.loaded;
+  return (object.live?.instance as unknown as { memory?: { loaded?: Memory } } | undefined)?.memory?.loaded;
 }
 
 /** How far the subscription will read by itself: to the end while it knows of more, or is in doubt and looks again. */

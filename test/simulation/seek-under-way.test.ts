@@ -5,8 +5,8 @@ import { expect, test } from "vitest";
 import type { Result } from "../../src/errors";
 import { objectName } from "../../src/object-name";
 import { packRecords, unpackRecords } from "../../src/record-batch";
+import type { SeekPoint } from "../../src/seek-calls";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
-import type { SeekPoint } from "../../src/subscription-calls";
 import type { TopicCalls } from "../../src/topic-calls";
 import { nodeObjects } from "../support/node-objects";
 
