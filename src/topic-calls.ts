@@ -81,6 +81,9 @@ export type AttachAnswer = Readonly<{ startOffset: number; parent?: number }>;
 /** A run of dense offsets from `firstOffset`, one per record. */
 export type LogRun = Readonly<{ firstOffset: number; storedAt: number; records: Uint8Array }>;
 
+export type ReadCall = Readonly<{ from: number; maxBytes: number }>;
+export type FollowCall = ReadCall & Readonly<{ waitMs: number }>;
+
 export type ReadAnswer = Readonly<{
   runs: readonly LogRun[];
   /** The oldest offset still retained, or `head` when nothing is. */
@@ -194,9 +197,9 @@ export interface TopicCalls {
   /** Forgets a producer. One that is unknown is forgotten already. */
   forgetProducer(call: { name: string }): Promise<Result<null>>;
   /** Whole rows from `from` on (trimmed to start there), up to `maxBytes` but at least one row. */
-  read(call: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>>;
+  read(call: ReadCall): Promise<Result<ReadAnswer>>;
   /** As `read`, but when there is nothing from `from` on it waits for it, up to `waitMs`. (A method called `tail` is never served over RPC.) */
-  follow(call: { from: number; maxBytes: number; waitMs: number }): Promise<Result<ReadAnswer>>;
+  follow(call: FollowCall): Promise<Result<ReadAnswer>>;
   /** The records at `offsets` (rising) that are still retained, or with `retired` still on disk. */
   readOffsets(call: OffsetsRead): Promise<Result<OffsetsAnswer>>;
   /**

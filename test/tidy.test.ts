@@ -106,6 +106,8 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it asks the partition that a producer was in before a raise",
   },
+  "src/topic/publish-desk.ts": { may: ["async"], why: "it awaits what others know of a publish" },
+  "src/topic/tail-desk.ts": { may: ["async"], why: "it looks, waits for news, and looks again" },
   "src/subscription/dead-letter-desk.ts": {
     may: ["async"],
     why: "it has the dying buried, which reads the log, before it looks at the dead",
@@ -175,7 +177,11 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
   "src/push/signature.ts": { may: ["async", "crypto"], why: "WebCrypto signs, and only asynchronously" },
   "src/catalog/catalog-schema.ts": { may: ["platform"], why: "a table is declared in drizzle's own words" },
   "src/catalog/entry-change.ts": { may: ["async"], why: "it changes a row of D1 until no other was faster" },
-  "src/catalog/lifecycle.ts": { may: ["async"], why: "it takes entries through D1 and their objects" },
+  "src/catalog/topic-lifecycle.ts": { may: ["async"], why: "it takes topics through D1 and their objects" },
+  "src/catalog/subscription-lifecycle.ts": {
+    may: ["async"],
+    why: "it takes subscriptions through D1 and their objects",
+  },
   "src/catalog/entry-lifecycle.ts": {
     may: ["async", "console"],
     why: "it calls the object of every partition",

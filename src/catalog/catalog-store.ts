@@ -1,5 +1,5 @@
 // What exists, read through the isolate's cache, and listed straight from D1. Only active entries are visible;
-// the writes are in entry-store.ts.
+// the writes are in entry-store.ts, and what the sweep asks in sweep-store.ts.
 
 import { waitUntil } from "cloudflare:workers";
 import { and, asc, eq, gt } from "drizzle-orm";
@@ -18,6 +18,7 @@ import {
   openCatalog,
 } from "./d1-store";
 import { EntryStore, toEntry } from "./entry-store";
+import { SweepStore } from "./sweep-store";
 import { TokenStore } from "./token-store";
 
 export type { EntryState, SubscriptionEntry, Token, TopicEntry, TopicKind } from "./catalog-entry";
@@ -36,8 +37,10 @@ export type TopicListing = Page &
 export class CatalogStore {
   /** Tokens, and who holds them. */
   readonly tokens: TokenStore;
-  /** What the lifecycle and the sweep write. */
+  /** What the lifecycle writes. */
   readonly entries: EntryStore;
+  /** What the sweep takes on, and how far it is. */
+  readonly sweep: SweepStore;
   private readonly db: CatalogDatabase;
   private readonly reads: CachedReads;
 
@@ -46,6 +49,7 @@ export class CatalogStore {
     this.reads = new CachedReads(cacheOf(d1), runtime, background);
     this.tokens = new TokenStore(d1, runtime, background);
     this.entries = new EntryStore(d1, runtime);
+    this.sweep = new SweepStore(d1, runtime);
   }
 
   /** The active topic of a name. By topics_by_name. */

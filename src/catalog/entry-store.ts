@@ -1,7 +1,7 @@
 // The writes of the control plane, and the uncached reads that go with them. Each write is one statement or one
 // D1 batch, guarded by the state it expects: of two that race, one finds nothing left to change.
 
-import { and, asc, eq, exists, gte, inArray, lt, lte, ne, or, type SQL, sql } from "drizzle-orm";
+import { and, eq, inArray, lt, ne, type SQL, sql } from "drizzle-orm";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import {
@@ -20,11 +20,11 @@ import {
   type SubscriptionEntry,
   type TopicEntry,
 } from "./catalog-entry";
-import { subscriptions, sweepCursor, topics, unsettled } from "./catalog-schema";
+import { subscriptions, topics } from "./catalog-schema";
 import { ask, asParameters, type CatalogDatabase, openCatalog } from "./d1-store";
-import type { Place } from "./rotation";
 
-type Row = typeof topics.$inferSelect | typeof subscriptions.$inferSelect;
+/** A row of either table. */
+export type Row = typeof topics.$inferSelect | typeof subscriptions.$inferSelect;
 type EntryOf<R extends Row> = R extends typeof topics.$inferSelect ? TopicEntry : SubscriptionEntry;
 
 export class EntryStore {
@@ -184,81 +184,6 @@ export class EntryStore {
   private note(note: AuditNote) {
     return noteIfChanged(this.db, note, this.runtime.now());
   }
-
-  // ── the sweep ──────────────────────────────────────────────────────────────────────────────────────
-
-  /** Entries to finish or repair that nobody tried since `before`, longest ago first. By the partial indexes. */
-  async unsettled(before: number, limit: number): Promise<readonly Entry[]> {
-    const due = (table: typeof topics | typeof subscriptions, more?: SQL) =>
-      this.db
-        .select()
-        .from(table)
-        .where(and(sql`(${unsettled})`, lte(table.triedAt, before), more))
-        .orderBy(asc(table.triedAt))
-        .limit(limit);
-    // A queue's subscription is created by its topic: alone, it would find a topic that is not there yet.
-    const visible = this.db
-      .select({ generation: topics.generation })
-      .from(topics)
-      .where(and(eq(topics.generation, subscriptions.topicGeneration), eq(topics.state, "active")));
-    const ready = or(ne(subscriptions.state, "creating"), exists(visible));
-    const [below, above] = await Promise.all([ask(due(subscriptions, ready)), ask(due(topics))]);
-    const rows: Row[] = [...below, ...above];
-    return rows
-      .sort((a, b) => a.triedAt - b.triedAt)
-      .slice(0, limit)
-      .map(toEntry);
-  }
-
-  /**
-   * Active subscriptions with a secret that is plain or sealed under one of these keys, the one tried longest ago first.
-   * By no index: only while SECRETS_KEY is exchanged.
-   */
-  async sealedUnder(keyIds: readonly string[], limit: number): Promise<readonly SubscriptionEntry[]> {
-    const { settings, state, triedAt } = subscriptions;
-    const old = keyIds.map((id) => sql`instr(${settings}, ${`"s1.${id}.`}) > 0`);
-    const plain = [
-      sql`json_array_length(${settings}, '$.push.secrets') > 0`,
-      sql`json_extract(${settings}, '$.push.headers') <> '{}'`,
-    ];
-    const due = and(eq(state, "active"), or(...old, ...plain));
-    const rows = await ask(
-      this.db.select().from(subscriptions).where(due).orderBy(asc(triedAt)).limit(limit),
-    );
-    return rows.map(toEntry);
-  }
-
-  /** Sends an entry to the end of the sweep's line, so that one that keeps failing holds up no other. */
-  async noteTried(entry: Entry): Promise<void> {
-    const set = { triedAt: this.runtime.now() };
-    await ask(this.db.update(tableOf(entry)).set(set).where(isLife(entry)));
-  }
-
-  /** Active lives from `place` on, in the order of their generations. By the primary key. */
-  async activeFrom(
-    place: Place,
-    limit: number,
-  ): Promise<readonly { generation: string; partitions: number }[]> {
-    const table = place.noun === "topic" ? topics : subscriptions;
-    return ask(
-      this.db
-        .select({ generation: table.generation, partitions: table.partitions })
-        .from(table)
-        .where(and(gte(table.generation, place.generation), eq(table.state, "active")))
-        .orderBy(asc(table.generation))
-        .limit(limit),
-    );
-  }
-
-  async sweepPlace(): Promise<Place | undefined> {
-    return ask(this.db.select().from(sweepCursor).get());
-  }
-
-  async saveSweepPlace(place: Place): Promise<void> {
-    const row = { noun: place.noun, generation: place.generation, partition: place.partition };
-    const insert = this.db.insert(sweepCursor).values({ id: 1, ...row });
-    await ask(insert.onConflictDoUpdate({ target: sweepCursor.id, set: row }));
-  }
 }
 
 /** A row as the rest of the broker knows it. */
@@ -268,7 +193,7 @@ export function toEntry<R extends Row>(row: R): EntryOf<R> {
 }
 
 // Both tables share the columns of a life, and drizzle types a statement by its table.
-function tableOf(entry: Entry): typeof topics | typeof subscriptions {
+export function tableOf(entry: Entry): typeof topics | typeof subscriptions {
   return isTopic(entry) ? topics : subscriptions;
 }
 
@@ -276,7 +201,8 @@ function sameSort<E extends Entry>(row: Row): E {
   return toEntry(row) as unknown as E;
 }
 
-function isLife(entry: Entry): SQL {
+/** Whether a row is this life of its name. By the primary key. */
+export function isLife(entry: Entry): SQL {
   return eq(tableOf(entry).generation, entry.generation);
 }
 

@@ -15,11 +15,11 @@ export async function resealOld(catalog: Catalog): Promise<number> {
   if (secretsKeys.length < 2) return 0;
   const keyring = await keyringOf(secretsKeys);
   const older = [...keyring.byId.keys()].filter((id) => id !== keyring.newest.id);
-  const { entries } = catalog.store;
+  const { entries, sweep } = catalog.store;
   let resealed = 0;
-  for (const held of await entries.sealedUnder(older, limits.sweepReseals)) {
+  for (const held of await sweep.sealedUnder(older, limits.sweepReseals)) {
     // To the end of the line, so that one whose secrets do not open holds up no other.
-    await entries.noteTried(held);
+    await sweep.noteTried(held);
     const { push } = held.settings;
     if (push === undefined) continue;
     const settings = { ...held.settings, push: await sealPush(push, keyring, held.generation) };

@@ -85,11 +85,11 @@ function emptyTally(): Tally {
 }
 
 async function finishRows(catalog: Catalog, tally: Tally): Promise<void> {
-  const { entries } = catalog.store;
+  const store = catalog.store.sweep;
   const due = catalog.runtime.now() - limits.sweepAfterMs;
-  for (const entry of await entries.unsettled(due, limits.sweepRows)) {
+  for (const entry of await store.unsettled(due, limits.sweepRows)) {
     try {
-      await entries.noteTried(entry);
+      await store.noteTried(entry);
       const done = await finishEntry(catalog, entry);
       if (done.ok) tally.finished += 1;
       else tally.unfinished += 1;
@@ -102,17 +102,17 @@ async function finishRows(catalog: Catalog, tally: Tally): Promise<void> {
 
 // The cursor moves on before the objects are poked, so that a page that kills the sweep is not met for ever.
 async function pokeObjects(catalog: Catalog, tally: Tally): Promise<void> {
-  const { entries } = catalog.store;
-  let place = (await entries.sweepPlace()) ?? roundStart;
+  const store = catalog.store.sweep;
+  let place = (await store.sweepPlace()) ?? roundStart;
   const pokes: Poke[] = [];
   for (let noun = 0; noun < 2 && pokes.length < limits.sweepObjects; noun++) {
     const room = limits.sweepObjects - pokes.length;
     // A full page of lives always fills the room: each has at least one object, but the first may be at its last.
-    const page = cutPage(place, await entries.activeFrom(place, room + 1), room);
+    const page = cutPage(place, await store.activeFrom(place, room + 1), room);
     pokes.push(...page.pokes);
     place = page.next;
   }
-  await entries.saveSweepPlace(place);
+  await store.saveSweepPlace(place);
   await inParallel(pokes, async (poke) => {
     const woken = await wake(catalog, poke);
     if (woken.ok) tally.poked += 1;

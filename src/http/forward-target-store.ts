@@ -3,7 +3,7 @@
 
 import type { SubscriptionEntry } from "../catalog/catalog-entry";
 import { ForwardStore } from "../catalog/forward-store";
-import { putSubscription } from "../catalog/lifecycle";
+import { putSubscription } from "../catalog/subscription-lifecycle";
 import { ok, type Result, refuse } from "../errors";
 import type { Forward } from "../settings";
 import type { Broker } from "./broker";

@@ -1,13 +1,39 @@
-// The body of a batch publish, as JSON or NDJSON, cut into its items. An item that is no JSON is refused by itself.
+// The body of a batch publish, as JSON, NDJSON or a batch of events, cut into its items. An item that is no JSON is refused
+// by itself.
 
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
+import { eventMode, readEventBatch } from "./event-items";
 import { isRecord, parseBody, parseJson } from "./json";
+import { type Draft, readItem, type Stamp } from "./publish-items";
 
 export type Batch = Readonly<{ values: readonly Result<unknown>[]; atomic: boolean }>;
 
+/** `list` is what the request calls its items: a batch of events has no name for them. */
+export type ReadItems = Readonly<{ items: readonly Result<Draft>[]; atomic: boolean; list: string }>;
+
 const NDJSON = /^application\/(?:x-ndjson|ndjson|jsonl|jsonlines)\s*(?:;|$)/i;
 const NEWLINE = 0x0a;
+
+/** The items of a request whose body is `body`. Refused is what cannot be cut into items. */
+export function readItems(request: Request, body: Uint8Array, stamp: Stamp): Result<ReadItems> {
+  const mode = eventMode(request.headers);
+  if (!mode.ok) return mode;
+  const atomic = readAtomic(new URL(request.url).searchParams.get("atomic"));
+  if (!atomic.ok) return atomic;
+  if (mode.value === "batched") {
+    const items = readEventBatch(body, stamp);
+    return items.ok ? ok({ items: items.value, atomic: atomic.value, list: "" }) : items;
+  }
+  const batch = readBatch(body, request.headers.get("content-type"), atomic.value);
+  if (!batch.ok) return batch;
+  const { values, ...rest } = batch.value;
+  return ok({
+    ...rest,
+    list: "messages",
+    items: values.map((value, index) => (value.ok ? readItem(value.value, index, stamp) : value)),
+  });
+}
 
 /** Whether the URL asks for all or nothing, which is where a body that cannot say it has it said. */
 export function readAtomic(atomic: string | null): Result<boolean> {

@@ -9,23 +9,21 @@ import { limits } from "../limits";
 import type { ProducerMark } from "../record-batch";
 import { authenticateInbound } from "./auth";
 import type { Broker } from "./broker";
-import { type EventMode, eventMode, readEventBatch, readOne } from "./event-items";
+import { type EventMode, eventMode, readOne } from "./event-items";
 import { takeInAll, takeInOne } from "./intake";
-import { present } from "./json";
 import { matchedOf } from "./matched-store";
 import type { Metering } from "./metering-store";
 import type { PathParams, TopicPlace } from "./place-routes";
-import { problemResponse } from "./problem";
 import { producerOf, undelayed } from "./producer-headers";
-import { countTaken, itemResults, type Outcomes, refusalOf, statusOf } from "./publish";
-import { readAtomic, readBatch } from "./publish-body";
-import { type Draft, prefersMatched, prefersWait, readItem, type Stamp, traceOf } from "./publish-items";
+import { countTaken, type Outcomes } from "./publish";
+import { publishAnswer } from "./publish-answer";
+import { readItems } from "./publish-body";
+import { type Draft, prefersMatched, prefersWait, type Stamp, traceOf } from "./publish-items";
 import { batchBody, batchHeaders, eventContent, published, publishHeaders } from "./publish-schemas";
 import { countToStore, knowingPriorities, type Publish, publishItems } from "./publish-store";
 import { readBody } from "./request-routes";
 import { type Call, type Route, route } from "./route";
 import type { Principal } from "./scope";
-import { timelinePath } from "./timeline-routes";
 
 /** What is known of a publish from its beginning: to whom, by whom, since when. */
 type Asked = Readonly<{
@@ -173,28 +171,6 @@ async function publishMetered(
   return answer(asked, publish, outcomes, kind);
 }
 
-/** `list` is what the request calls its items: a batch of events has no name for them. */
-type ReadItems = Readonly<{ items: readonly Result<Draft>[]; atomic: boolean; list: string }>;
-
-function readItems(request: Request, body: Uint8Array, stamp: Stamp): Result<ReadItems> {
-  const mode = eventMode(request.headers);
-  if (!mode.ok) return mode;
-  const atomic = readAtomic(new URL(request.url).searchParams.get("atomic"));
-  if (!atomic.ok) return atomic;
-  if (mode.value === "batched") {
-    const items = readEventBatch(body, stamp);
-    return items.ok ? ok({ items: items.value, atomic: atomic.value, list: "" }) : items;
-  }
-  const batch = readBatch(body, request.headers.get("content-type"), atomic.value);
-  if (!batch.ok) return batch;
-  const { values, ...rest } = batch.value;
-  return ok({
-    ...rest,
-    list: "messages",
-    items: values.map((value, index) => (value.ok ? readItem(value.value, index, stamp) : value)),
-  });
-}
-
 /** What a producer numbers is taken whole or not at all, and takes its offset at once. */
 function publishOf(
   items: readonly Result<Draft>[],
@@ -226,34 +202,9 @@ async function answer(
     ...(prefersWait(request.headers) ? ["wait"] : []),
     ...(matched === undefined ? [] : ["matched"]),
   ];
-  const response = respond(topic, publish, outcomes, { kind, applied, matched });
+  const response = publishAnswer(topic, publish, outcomes, { kind, applied, matched });
   logPublish(asked, publish.items, response.status);
   return response;
-}
-
-type Answering = Readonly<{
-  kind: "single" | "batch";
-  /** The preferences that were heeded. */
-  applied: readonly string[];
-  matched: ReadonlyMap<number, number> | undefined;
-}>;
-
-function respond(
-  topic: TopicEntry,
-  { items, atomic }: Publish,
-  outcomes: Outcomes,
-  { kind, applied, matched }: Answering,
-): Response {
-  const [first] = outcomes.values();
-  if (kind === "single" && first?.status === "refused") return problemResponse(first.error);
-  const results = itemResults(items, outcomes, (at) => timelinePath(topic, at));
-  const status = statusOf(outcomes);
-  if (status === "refused") return problemResponse(refusalOf(outcomes, atomic), { messages: results });
-  const messages = matched
-    ? results.map((result, index) => ({ ...result, ...present({ matched: matched.get(index) }) }))
-    : results;
-  const headers = applied.length > 0 ? { "preference-applied": applied.join(", ") } : {};
-  return Response.json({ status, messages }, { status: status === "stored" ? 201 : 202, headers });
 }
 
 /** One wide line for each publish: never a body, an id or a token. */

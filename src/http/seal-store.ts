@@ -2,7 +2,7 @@
 // request brings is sealed before it is written.
 
 import type { SubscriptionEntry } from "../catalog/catalog-entry";
-import type { SealSettings, SecretsWanted } from "../catalog/lifecycle";
+import type { SealSettings, SecretsWanted } from "../catalog/subscription-lifecycle";
 import { newestOf, type SigningKey } from "../endpoint-secrets";
 import { ok, type Result, refuse } from "../errors";
 import { toBase64 } from "../message-json";

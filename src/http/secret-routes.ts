@@ -1,7 +1,7 @@
 // Exchanging the secrets of a push endpoint, and the public keys that its receivers verify with.
 
 import { z } from "zod";
-import { changePush } from "../catalog/lifecycle";
+import { changePush } from "../catalog/subscription-lifecycle";
 import { expireOld, newestOf, rotate, schemesOf } from "../endpoint-secrets";
 import { ok, refuse } from "../errors";
 import { limits } from "../limits";

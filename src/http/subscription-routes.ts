@@ -2,7 +2,7 @@
 // and stats.
 
 import { z } from "zod";
-import { deleteSubscription, putSubscription, setPaused } from "../catalog/lifecycle";
+import { deleteSubscription, putSubscription, setPaused } from "../catalog/subscription-lifecycle";
 import { ok } from "../errors";
 import { priorityShown } from "../priority";
 import type { SubscriptionStats } from "../subscription-calls";

@@ -1,6 +1,6 @@
 // Topics and queues: create, read, change, list, delete, and the log of either to look at.
 
-import { deleteTopic, putQueue, putTopic } from "../catalog/lifecycle";
+import { deleteTopic, putQueue, putTopic } from "../catalog/topic-lifecycle";
 import { priorityShown } from "../priority";
 import { type Broker, urlRules } from "./broker";
 import { withVerification } from "./endpoint-verifying";

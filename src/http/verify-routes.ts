@@ -3,7 +3,7 @@
 
 import { z } from "zod";
 import { CALLBACK_FORM, type Callback, readCallback } from "../callback-token";
-import { changePush } from "../catalog/lifecycle";
+import { changePush } from "../catalog/subscription-lifecycle";
 import { type Grant, isUnverified, noteTry, readAllowedRate } from "../endpoint-verification";
 import { ok, type Result, refuse } from "../errors";
 import type { Broker } from "./broker";

@@ -5,7 +5,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { callbackText } from "../callback-token";
 import { CatalogStore, type TopicEntry } from "../catalog/catalog-store";
-import { setPaused } from "../catalog/lifecycle";
+import { setPaused } from "../catalog/subscription-lifecycle";
 import type { Begin, DispatchCall, DispatchCalls } from "../dispatch-calls";
 import { type Env, settings } from "../env";
 import { ok, type Result, refuse } from "../errors";

@@ -2,7 +2,7 @@
 // question and the answer the endpoint may have been changed: then the answer counts for nothing.
 
 import type { Catalog } from "../catalog/entry-lifecycle";
-import { changePush } from "../catalog/lifecycle";
+import { changePush } from "../catalog/subscription-lifecycle";
 import { askedAnew, type Grant, isSameAsk, isUnverified, noteTry } from "../endpoint-verification";
 import { ok, type Result, refuse } from "../errors";
 import type { VerifyCall } from "../verify-calls";

@@ -36,6 +36,11 @@ export function openBook(
   return ok({ ...book, askedUntil });
 }
 
+/** The last asker was told that none came: whatever comes from `now` on is late, whoever's clock was ahead. */
+export function endWait(book: ReplyBook, now: number): ReplyBook {
+  return book.replies.length > 0 || now > book.askedUntil ? book : { ...book, askedUntil: now - 1 };
+}
+
 /** What becomes of a reply; `reply` is there when it is to be kept. Of what arrives twice, what became of it first. */
 export function judgeReply(
   book: ReplyBook | undefined,

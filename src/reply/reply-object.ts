@@ -9,7 +9,7 @@ import { toBase64 } from "../message-json";
 import type { OpenAnswer, OpenCall, Replied, Reply, ReplyCalls, RequestView, Said } from "../reply-calls";
 import { type Runtime, systemRuntime } from "../runtime";
 import { Waiters } from "../waiters";
-import { judgeReply, keptUntil, openBook, type ReplyBook, replyOfBook, viewOf } from "./reply-book";
+import { endWait, judgeReply, keptUntil, openBook, type ReplyBook, replyOfBook, viewOf } from "./reply-book";
 import { ReplyStore } from "./reply-store";
 
 /** As many bits as a UUID has, all of them chance. */
@@ -58,6 +58,8 @@ export class ReplyObject extends DurableObject<Env> implements ReplyCalls {
       // The first reply is the only news that there is to wait for.
       await this.waiters.wait(waitMs, this.waiters.news);
       this.waiting -= 1;
+      // In memory alone: what is stored differs by no more than the call took.
+      if (this.waiting === 0 && this.held !== undefined) this.held = endWait(this.held, this.runtime.now());
     }
     const reply = replyOfBook(this.held);
     return ok(reply ? { reply } : {});

@@ -1,11 +1,10 @@
 // One partition of one generation of a topic: a Durable Object that writes messages down, answers who asks
 // for them, and tells its subscriptions that there are more. Each call is one method here, which says only when it may be
-// answered (topic-memory.ts) and which of its parts answers it (topic-parts.ts).
+// answered (topic-memory.ts) and which desk answers it (topic-parts.ts).
 
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env";
 import { ok, type Result } from "../errors";
-import { limits } from "../limits";
 import type { Cut } from "../raise";
 import { type Runtime, systemRuntime } from "../runtime";
 import type { TopicSettings } from "../settings";
@@ -18,6 +17,7 @@ import type {
   DelayedPlace,
   FindCall,
   Finding,
+  FollowCall,
   KeyedOffsets,
   KnownId,
   LaneAnswer,
@@ -27,26 +27,26 @@ import type {
   OffsetsRead,
   ProducerPlace,
   ReadAnswer,
+  ReadCall,
   Rejection,
   TopicCalls,
   TopicProvision,
   TopicStats,
   Wanted,
 } from "../topic-calls";
-import * as reads from "./log-reads";
-import { findMessage } from "./message-finder";
-import type { Beside } from "./topic-log";
+import { PublishDesk } from "./publish-desk";
+import { TailDesk } from "./tail-desk";
 import { gone, TopicMemory } from "./topic-memory";
-import type { TopicParts } from "./topic-parts";
 import { TopicStore } from "./topic-store";
 
-type Above = Omit<Beside, "movedTo">;
 type KnowsAnswer = { known: readonly KnownId[]; cutAt?: number };
 
 export class TopicObject extends DurableObject<Env> implements TopicCalls {
   runtime: Runtime = systemRuntime;
   private readonly store: TopicStore;
   private readonly memory: TopicMemory;
+  private readonly publishes: PublishDesk;
+  private readonly tails: TailDesk;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -58,6 +58,8 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
       topicAt: (name) => this.env.TOPIC.getByName(name),
       now: () => this.runtime.now(),
     });
+    this.publishes = new PublishDesk(this.memory);
+    this.tails = new TailDesk(this.memory, () => this.runtime.now());
     void ctx.blockConcurrencyWhile(async () => {
       this.memory.armedAt = (await ctx.storage.getAlarm()) ?? undefined;
     });
@@ -97,30 +99,11 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
   // ── publish ────────────────────────────────────────────────────────────────────────────────────────
 
   async append(call: AppendCall): Promise<Result<readonly BatchAnswer[]>> {
-    if (this.memory.loaded?.appends.isOver()) await this.memory.loaded.retention.askSettled();
-    const ids = call.batches.flatMap(({ clientIds }) => clientIds.map(({ id }) => id));
-    const known = await this.memory.loaded?.lineage.askParent(ids);
-    if (known && !known.ok) return known;
-    const producers = await this.memory.loaded?.producers.above(call.batches);
-    if (producers && !producers.ok) return producers;
-    const above = {
-      ...(known && { knownAbove: known.value }),
-      ...(producers && { producersAbove: producers.value }),
-    };
-    return this.memory.whenAlive((state) => {
-      return this.take(state, call, above);
-    });
+    return this.publishes.append(call);
   }
 
-  private take(state: TopicParts, call: AppendCall, above: Above): Result<readonly BatchAnswer[]> {
-    const strayed = call.batches.find(({ generation }) => generation !== state.topic.generation);
-    if (strayed) return gone();
-    const appended = state.appends.append(call, above);
-    if (!appended.ok) return appended;
-    const { run, answers } = appended.value;
-    if (run) this.memory.announce(state, run);
-    else this.memory.arm();
-    return ok(answers);
+  async adopt(call: Pick<AppendCall, "batches">): Promise<Result<readonly BatchAnswer[]>> {
+    return this.publishes.adopt(call);
   }
 
   // ── raises ─────────────────────────────────────────────────────────────────────────────────────────
@@ -134,10 +117,6 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
     const handedOver = (await this.memory.loaded?.departures.handOver()) ?? gone();
     this.memory.arm();
     return handedOver;
-  }
-
-  async adopt({ batches }: Pick<AppendCall, "batches">): Promise<Result<readonly BatchAnswer[]>> {
-    return this.memory.whenAlive((state) => this.take(state, { batches }, {}));
   }
 
   async cuts(): Promise<Result<readonly Cut[]>> {
@@ -215,74 +194,40 @@ export class TopicObject extends DurableObject<Env> implements TopicCalls {
 
   // ── reads ──────────────────────────────────────────────────────────────────────────────────────────
 
-  async read({ from, maxBytes }: { from: number; maxBytes: number }): Promise<Result<ReadAnswer>> {
-    return this.memory.whenAlive(({ stored }) =>
-      ok(reads.read(stored, from, Math.min(maxBytes, limits.readBytes))),
-    );
+  async read(call: ReadCall): Promise<Result<ReadAnswer>> {
+    return this.memory.whenAlive(({ lookups }) => ok(lookups.read(call)));
   }
 
-  async follow({
-    waitMs,
-    ...call
-  }: {
-    from: number;
-    maxBytes: number;
-    waitMs: number;
-  }): Promise<Result<ReadAnswer>> {
-    const until = this.runtime.now() + waitMs;
-    for (;;) {
-      const { news } = this.memory.tails;
-      const answer = await this.read(call);
-      const leftMs = until - this.runtime.now();
-      const isEnough = !answer.ok || answer.value.runs.length > 0 || answer.value.earliest > call.from;
-      if (isEnough || leftMs <= 0) return answer;
-      await this.memory.tails.wait(leftMs, news);
-    }
+  async follow(call: FollowCall): Promise<Result<ReadAnswer>> {
+    return this.tails.follow(call);
   }
 
-  async readOffsets({ offsets, retired = false }: OffsetsRead): Promise<Result<OffsetsAnswer>> {
-    return this.memory.whenAlive(({ stored }) => {
-      const earliest = retired ? stored.storedFrom : stored.earliest;
-      return ok({ runs: reads.readOffsets(stored, offsets, earliest, limits.readBytes), earliest });
-    });
+  async readOffsets(call: OffsetsRead): Promise<Result<OffsetsAnswer>> {
+    return this.memory.whenAlive(({ lookups }) => ok(lookups.readOffsets(call)));
   }
 
   async readLanes(call: LaneRead): Promise<Result<LaneAnswer>> {
-    return this.memory.whenAlive(({ stored }) => ok(reads.readLanes(stored, call)));
+    return this.memory.whenAlive(({ lookups }) => ok(lookups.readLanes(call)));
   }
 
   async find(call: FindCall): Promise<Result<Finding>> {
-    return this.memory.whenAlive(({ log }) => {
-      const rejections = "id" in call ? this.store.rejections.of(call.id, limits.rejectionsKept) : [];
-      return ok({ ...findMessage(log, call), rejections, head: log.head });
-    });
+    return this.memory.whenAlive(({ lookups }) => ok(lookups.find(call)));
   }
 
   async locate({ time }: { time?: number }): Promise<Result<LogPlace>> {
-    return this.memory.whenAlive(({ stored }) => ok(reads.locate(stored, time)));
+    return this.memory.whenAlive(({ lookups }) => ok(lookups.locate(time)));
   }
 
   async keyedOffsets(call: { from: number; to: number }): Promise<Result<KeyedOffsets>> {
-    return this.memory.whenAlive(({ stored }) => ok(reads.keyedOffsets(stored, call)));
+    return this.memory.whenAlive(({ lookups }) => ok(lookups.keyedOffsets(call)));
   }
 
   async rejections(call: { after: string | null; limit: number }): Promise<Result<readonly Rejection[]>> {
-    return this.memory.whenAlive(() => ok(this.store.rejections.page(Number(call.after ?? 0), call.limit)));
+    return this.memory.whenAlive(({ lookups }) => ok(lookups.rejections(call)));
   }
 
   async stats(): Promise<Result<TopicStats>> {
-    return this.memory.whenAlive(({ stored, log, notifier, topic }) =>
-      ok({
-        partition: topic.partition,
-        earliest: stored.earliest,
-        head: stored.head,
-        bytes: this.store.bytes,
-        messageBytes: stored.bytes,
-        subscriptions: notifier.readers.size,
-        rejections: this.store.rejections.count(),
-        scheduled: log.delays.count,
-      }),
-    );
+    return this.memory.whenAlive(({ lookups }) => ok(lookups.stats()));
   }
 
   // ── timers ─────────────────────────────────────────────────────────────────────────────────────────

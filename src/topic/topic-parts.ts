@@ -9,6 +9,7 @@ import { AppendDesk } from "./append-desk";
 import { DelayDesk } from "./delay-desk";
 import { DepartureDesk } from "./departure-desk";
 import { LineageDesk } from "./lineage-desk";
+import { LookupDesk } from "./lookup-desk";
 import { MatchDesk } from "./match-desk";
 import { Notifier } from "./notifier";
 import { ProducerDesk } from "./producer-desk";
@@ -26,6 +27,7 @@ export type TopicParts = Readonly<{
   appends: AppendDesk;
   delays: DelayDesk;
   readers: ReaderDesk;
+  lookups: LookupDesk;
   notifier: Notifier;
   retention: RetentionDesk;
   lineage: LineageDesk;
@@ -66,6 +68,7 @@ export function loadParts(topic: TopicRow, host: TopicHost): TopicParts {
   const lineage = new LineageDesk({ ...beside, store: store.lineage, retentionMs, log });
   const producers = new ProducerDesk({ ...beside, store: store.producers, lineage });
   const readers = new ReaderDesk({ store, stored, notifier, partition, lineage, matches });
+  const lookups = new LookupDesk({ store, stored, log, notifier, partition });
   const appends = new AppendDesk({ topic, store, stored, log, lineage, retention, now, write });
   const delays = new DelayDesk(log, lineage);
   const departures: DepartureDesk = new DepartureDesk({
@@ -80,6 +83,7 @@ export function loadParts(topic: TopicRow, host: TopicHost): TopicParts {
     delays,
     departures,
     readers,
+    lookups,
     notifier,
     retention,
     lineage,

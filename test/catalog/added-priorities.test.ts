@@ -1,8 +1,9 @@
 // A topic is given priorities: each has partitions of its own, and what the topic holds stays where it is.
 
 import { beforeEach, describe, expect, test } from "vitest";
-import { putQueue, putSubscription, putTopic } from "../../src/catalog/lifecycle";
+import { putSubscription } from "../../src/catalog/subscription-lifecycle";
 import { sweep } from "../../src/catalog/sweep";
+import { putQueue, putTopic } from "../../src/catalog/topic-lifecycle";
 import { limits } from "../../src/limits";
 import { objectName } from "../../src/object-name";
 import { layoutOf } from "../../src/priority";

@@ -3,7 +3,8 @@
 
 import { beforeEach, describe, expect, test } from "vitest";
 import { AuditLogStore } from "../../src/catalog/audit-log-store";
-import { deleteTopic, putQueue, putSubscription, putTopic, setPaused } from "../../src/catalog/lifecycle";
+import { putSubscription, setPaused } from "../../src/catalog/subscription-lifecycle";
+import { deleteTopic, putQueue, putTopic } from "../../src/catalog/topic-lifecycle";
 import { limits } from "../../src/limits";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
 import { emptyCatalog, fakeCatalog, must } from "./fakes";

@@ -2,7 +2,8 @@
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import { deleteTopic, putSubscription, putTopic } from "../../src/catalog/lifecycle";
+import { putSubscription } from "../../src/catalog/subscription-lifecycle";
+import { deleteTopic, putTopic } from "../../src/catalog/topic-lifecycle";
 import { limits } from "../../src/limits";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
 import { codeOf, emptyCatalog, fakeCatalog, fakeD1, must } from "./fakes";

@@ -2,7 +2,7 @@
 
 import { env } from "cloudflare:workers";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import type { Catalog } from "../../src/catalog/lifecycle";
+import type { Catalog } from "../../src/catalog/entry-lifecycle";
 import type { Env } from "../../src/env";
 import { type BrokerError, ok, type Result, refuse } from "../../src/errors";
 import type { RecordBatch } from "../../src/record-batch";

@@ -1,8 +1,9 @@
 // A topic of 64 partitions whose creation ends half way, wherever that is: a repeated PUT and the sweep both finish it.
 
 import { beforeEach, describe, expect, test } from "vitest";
-import { putSubscription, putTopic } from "../../src/catalog/lifecycle";
+import { putSubscription } from "../../src/catalog/subscription-lifecycle";
 import { sweep } from "../../src/catalog/sweep";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import { limits } from "../../src/limits";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
 import { codeOf, emptyCatalog, fakeCatalog, must } from "./fakes";

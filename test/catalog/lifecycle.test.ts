@@ -2,15 +2,9 @@
 
 import { beforeEach, describe, expect, test } from "vitest";
 import type { SubscriptionEntry, TopicEntry } from "../../src/catalog/catalog-store";
-import {
-  deleteSubscription,
-  deleteTopic,
-  finish,
-  putQueue,
-  putSubscription,
-  putTopic,
-  setPaused,
-} from "../../src/catalog/lifecycle";
+import { finish } from "../../src/catalog/entry-lifecycle";
+import { deleteSubscription, putSubscription, setPaused } from "../../src/catalog/subscription-lifecycle";
+import { deleteTopic, putQueue, putTopic } from "../../src/catalog/topic-lifecycle";
 import { limits } from "../../src/limits";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
 import { codeOf, emptyCatalog, fakeCatalog, must } from "./fakes";

@@ -4,12 +4,13 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import { type Catalog, deleteTopic, putTopic } from "../../src/catalog/lifecycle";
+import type { Catalog } from "../../src/catalog/entry-lifecycle";
 import type { Schedule, ScheduleWanted } from "../../src/catalog/schedule";
 import { fireSchedules } from "../../src/catalog/schedule-firing";
 import { putSchedule, setSchedulePaused } from "../../src/catalog/schedule-lifecycle";
 import { ScheduleStore } from "../../src/catalog/schedule-store";
 import { sweep } from "../../src/catalog/sweep";
+import { deleteTopic, putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Env } from "../../src/env";
 import { ok, refuse } from "../../src/errors";
 import { limits } from "../../src/limits";

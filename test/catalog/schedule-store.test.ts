@@ -2,10 +2,10 @@
 
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
-import { deleteTopic, putTopic } from "../../src/catalog/lifecycle";
 import type { ScheduleWanted } from "../../src/catalog/schedule";
 import { putSchedule, setSchedulePaused } from "../../src/catalog/schedule-lifecycle";
 import { ScheduleStore } from "../../src/catalog/schedule-store";
+import { deleteTopic, putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Env } from "../../src/env";
 import { ok, refuse } from "../../src/errors";
 import { limits } from "../../src/limits";

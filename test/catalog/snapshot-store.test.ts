@@ -2,8 +2,9 @@
 
 import { beforeEach, expect, test } from "vitest";
 import type { SubscriptionEntry } from "../../src/catalog/catalog-store";
-import { deleteSubscription, putSubscription, putTopic } from "../../src/catalog/lifecycle";
 import { SnapshotStore } from "../../src/catalog/snapshot-store";
+import { deleteSubscription, putSubscription } from "../../src/catalog/subscription-lifecycle";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import { limits } from "../../src/limits";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";
 import { codeOf, emptyCatalog, fakeCatalog, must } from "./fakes";

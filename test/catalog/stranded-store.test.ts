@@ -1,9 +1,9 @@
 // Stranded batches: listed, sent on by the operator, given up; never by themselves.
 
 import { beforeEach, expect, test } from "vitest";
-import { putTopic } from "../../src/catalog/lifecycle";
 import { rebatch } from "../../src/catalog/rebatch";
 import { resendStranded, StrandedStore } from "../../src/catalog/stranded-store";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import { packRecordBatch, packRecords, type RecordBatch } from "../../src/record-batch";
 import { defaultTopicSettings } from "../../src/settings";
 import { codeOf, emptyCatalog, fakeCatalog, must } from "./fakes";

@@ -2,9 +2,10 @@
 
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test } from "vitest";
-import { deleteTopic, putQueue, putSubscription, putTopic } from "../../src/catalog/lifecycle";
 import { cutPage } from "../../src/catalog/rotation";
+import { putSubscription } from "../../src/catalog/subscription-lifecycle";
 import { sweep } from "../../src/catalog/sweep";
+import { deleteTopic, putQueue, putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Env } from "../../src/env";
 import { limits } from "../../src/limits";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";

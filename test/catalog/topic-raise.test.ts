@@ -1,15 +1,9 @@
 // A topic gets more partitions, whatever fails or races on the way: its number is seen when every object is there.
 
 import { beforeEach, describe, expect, test } from "vitest";
-import {
-  deleteSubscription,
-  deleteTopic,
-  putQueue,
-  putSubscription,
-  putTopic,
-  setPaused,
-} from "../../src/catalog/lifecycle";
+import { deleteSubscription, putSubscription, setPaused } from "../../src/catalog/subscription-lifecycle";
 import { sweep } from "../../src/catalog/sweep";
+import { deleteTopic, putQueue, putTopic } from "../../src/catalog/topic-lifecycle";
 import { limits } from "../../src/limits";
 import { objectName } from "../../src/object-name";
 import { defaultSubscriptionSettings, defaultTopicSettings } from "../../src/settings";

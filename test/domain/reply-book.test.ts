@@ -6,7 +6,14 @@ import { replyWaitMs } from "../../src/http/reply-wait";
 import { limits } from "../../src/limits";
 import type { Message } from "../../src/message";
 import { packRecords, unpackRecords } from "../../src/record-batch";
-import { judgeReply, keptUntil, openBook, type ReplyBook, replyOfBook } from "../../src/reply/reply-book";
+import {
+  endWait,
+  judgeReply,
+  keptUntil,
+  openBook,
+  type ReplyBook,
+  replyOfBook,
+} from "../../src/reply/reply-book";
 import { parseReplyTo, replyToText, type Said } from "../../src/reply-calls";
 import { value } from "../support/result";
 
@@ -155,4 +162,11 @@ describe("how long an asker waits", () => {
       expect(replyWaitMs(prefer)).toMatchObject({ ok: false, error: { field: "Prefer", limit: 60 } });
     }
   });
+});
+
+test("what comes after the asker was told that nothing came is late, though the object's clock was behind", () => {
+  const opened = openBook(undefined, { id: "r", fingerprint: "f", waitMs: 1_000 }, { now: 0, secret: "s" });
+  if (!opened.ok) throw new Error(opened.error.detail);
+  expect(endWait(opened.value, 990).askedUntil).toBe(989);
+  expect(endWait(opened.value, 1_010)).toBe(opened.value);
 });

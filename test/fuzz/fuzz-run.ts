@@ -54,6 +54,9 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   return new FuzzRun(options).run();
 }
 
+/** A segment of a path that is one dot or two, however it is written. */
+const DOTS = /\/(?:\.|%2e){1,2}(?:[/?]|$)/i;
+
 class FuzzRun {
   private readonly counts = new Map<string, Map<number, number>>();
   private readonly faults: FuzzFault[] = [];
@@ -120,7 +123,10 @@ class FuzzRun {
     const before = this.faults.length;
     const forgiven = await this.compare(burst);
     if (this.faults.length > before) return;
-    for (const request of forgiven) this.fault("was not refused, and had to be", [request]);
+    for (const request of forgiven) {
+      // Whoever sends it makes another path of one with dots, and that may name what exists.
+      if (!DOTS.test(request.path)) this.fault("was not refused, and had to be", [request]);
+    }
   }
 
   /** Sends what must change nothing, and looks whether it did. Returns those that were not refused: then there is no telling. */

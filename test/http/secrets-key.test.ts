@@ -4,7 +4,7 @@
 import { env as testEnv } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import { putSubscription } from "../../src/catalog/lifecycle";
+import { putSubscription } from "../../src/catalog/subscription-lifecycle";
 import { sweep } from "../../src/catalog/sweep";
 import type { Env } from "../../src/env";
 import { createApp } from "../../src/http/app";

@@ -4,7 +4,7 @@
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import { putTopic } from "../../src/catalog/lifecycle";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Env } from "../../src/env";
 import { objectName } from "../../src/object-name";
 import { partitionOf } from "../../src/record-batch";

@@ -4,8 +4,8 @@ import { createExecutionContext, createMessageBatch, getQueueResult } from "clou
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { fullForMs } from "../../src/catalog/full-store";
-import { putTopic } from "../../src/catalog/lifecycle";
 import { StrandedStore } from "../../src/catalog/stranded-store";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Env } from "../../src/env";
 import { openBody } from "../../src/ingress/append-calls";
 import { consumeIngress, consumeIngressDead } from "../../src/ingress/ingress-consumer";

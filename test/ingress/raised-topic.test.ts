@@ -4,7 +4,8 @@ import { createExecutionContext, createMessageBatch, getQueueResult } from "clou
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import { type Catalog, putTopic } from "../../src/catalog/lifecycle";
+import type { Catalog } from "../../src/catalog/entry-lifecycle";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Env } from "../../src/env";
 import { consumeIngress } from "../../src/ingress/ingress-consumer";
 import { objectName } from "../../src/object-name";

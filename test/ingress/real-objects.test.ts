@@ -4,9 +4,10 @@ import { createExecutionContext, createMessageBatch, getQueueResult } from "clou
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import { type Catalog, deleteTopic, putQueue } from "../../src/catalog/lifecycle";
+import type { Catalog } from "../../src/catalog/entry-lifecycle";
 import { resendStranded, StrandedStore } from "../../src/catalog/stranded-store";
 import { sweep } from "../../src/catalog/sweep";
+import { deleteTopic, putQueue } from "../../src/catalog/topic-lifecycle";
 import type { Env } from "../../src/env";
 import { consumeIngress } from "../../src/ingress/ingress-consumer";
 import { objectName } from "../../src/object-name";

@@ -2,7 +2,8 @@
 
 import { expect, test } from "vitest";
 import { CatalogStore, type TopicEntry } from "../../src/catalog/catalog-store";
-import { putSubscription, putTopic } from "../../src/catalog/lifecycle";
+import { putSubscription } from "../../src/catalog/subscription-lifecycle";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import { objectName } from "../../src/object-name";
 import { unpackRecords } from "../../src/record-batch";
 import { systemRuntime } from "../../src/runtime";

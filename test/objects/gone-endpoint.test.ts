@@ -4,7 +4,8 @@
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import { putSubscription, putTopic, setPaused } from "../../src/catalog/lifecycle";
+import { putSubscription, setPaused } from "../../src/catalog/subscription-lifecycle";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Env } from "../../src/env";
 import { objectName } from "../../src/object-name";
 import { systemRuntime } from "../../src/runtime";

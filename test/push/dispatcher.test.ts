@@ -3,7 +3,8 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env as testEnv } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { CatalogStore } from "../../src/catalog/catalog-store";
-import { putSubscription, putTopic } from "../../src/catalog/lifecycle";
+import { putSubscription } from "../../src/catalog/subscription-lifecycle";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Env } from "../../src/env";
 import { ok, type Result } from "../../src/errors";
 import { objectName } from "../../src/object-name";

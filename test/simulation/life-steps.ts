@@ -1,13 +1,8 @@
 // What operators do with topics and subscriptions: pause and resume, other settings, more partitions, deletion and
 // creation anew. At the end they put everything back: what was begun is finished, what is missing is created.
 
-import {
-  deleteSubscription,
-  deleteTopic,
-  putSubscription,
-  putTopic,
-  setPaused,
-} from "../../src/catalog/lifecycle";
+import { deleteSubscription, putSubscription, setPaused } from "../../src/catalog/subscription-lifecycle";
+import { deleteTopic, putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Result } from "../../src/errors";
 import type { StartAt, SubscriptionSettings } from "../../src/settings";
 import type { Owner } from "./agenda";

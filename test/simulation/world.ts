@@ -1,7 +1,8 @@
 // One world: a seed, a platform, and the witnesses that watch it. The first broken promise ends the world.
 
 import type { TopicEntry } from "../../src/catalog/catalog-entry";
-import { putSubscription, putTopic } from "../../src/catalog/lifecycle";
+import { putSubscription } from "../../src/catalog/subscription-lifecycle";
+import { putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Result } from "../../src/errors";
 import { objectName } from "../../src/object-name";
 import { defaultTopicSettings, type TopicSettings } from "../../src/settings";

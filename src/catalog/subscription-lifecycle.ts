@@ -1,24 +1,11 @@
-// How topics and subscriptions come, change and go: a row in D1 and one object per partition, kept in step.
-//
-//   (free) ──insert──▶ creating ──every object provisioned──▶ active ──mark──▶ deleting ──every object removed──▶ (free)
-//
-// Each step can be repeated, and whoever meets a half-done entry finishes it: a repeated PUT or DELETE, else the
-// sweep. A row is written before an object is touched, so no object exists that no row knows.
+// How subscriptions come, change, pause and go, by the steps that topic-lifecycle.ts draws, and what is secret in their
+// settings is sealed on the way into D1.
 
 import type { SigningKey } from "../endpoint-secrets";
-import { ok, type Refused, type Result, refuse } from "../errors";
+import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
-import { layoutOf, withPriorities } from "../priority";
-import type { PushSettings, StartAt, SubscriptionSettings, TopicSettings } from "../settings";
-import { defaultSubscriptionSettings } from "../settings";
-import {
-  mergeSettings,
-  type SubscriptionEntry,
-  type TopicEntry,
-  type TopicKind,
-  withKeys,
-  withPause,
-} from "./catalog-entry";
+import type { PushSettings, StartAt, SubscriptionSettings } from "../settings";
+import { mergeSettings, type SubscriptionEntry, type TopicEntry, withKeys, withPause } from "./catalog-entry";
 import {
   changeSettings,
   changing,
@@ -30,9 +17,6 @@ import {
   type Try,
 } from "./entry-change";
 import { type Catalog, configure, finish } from "./entry-lifecycle";
-import { beginRaise, checkPriorities, checkRaise, nextRaise } from "./topic-raise";
-
-export { type Catalog, finish } from "./entry-lifecycle";
 
 /** Seals what is secret in the settings of a subscription's generation, just before they are written. */
 export type SealSettings = (
@@ -47,16 +31,6 @@ export type SecretsWanted = Readonly<{
   seal?: SealSettings;
 }>;
 
-export type TopicWanted = SecretsWanted &
-  Readonly<{
-    name: string;
-    kind: TopicKind;
-    /** Of each priority. 1, or what it has, when it is not said. */
-    partitions?: number | undefined;
-    settings: TopicSettings;
-    /** A queue's subscription, when the queue is created. */
-    subscription?: SubscriptionSettings;
-  }>;
 export type SubscriptionWanted = SecretsWanted &
   Readonly<{
     topic: TopicEntry;
@@ -64,82 +38,8 @@ export type SubscriptionWanted = SecretsWanted &
     settings: SubscriptionSettings;
     startAt: StartAt;
   }>;
+
 type Changed = Result<SubscriptionSettings>;
-
-// ── topics and queues ────────────────────────────────────────────────────────────────────────────────
-
-/**
- * Creates a topic, gives it new settings, more partitions or more priorities. Idempotent; its kind cannot change, and the
- * priorities it has it keeps.
- */
-export function putTopic(catalog: Catalog, wanted: TopicWanted): Promise<Result<Put<TopicEntry>>> {
-  return changing(catalog, wanted.name, async () => {
-    const held = await catalog.store.entries.findTopic(wanted.name);
-    if (!held) return createTopic(catalog, wanted);
-    if (held.state !== "deleting") {
-      const clash = clashOf(held, wanted);
-      if (clash) return clash;
-    }
-    if (held.state !== "active" || held.raisingTo) return finishFirst(catalog, held);
-    const raise = nextRaise(held, wanted);
-    if (!raise) return changeSettings(catalog, held, withPriorities(wanted.settings, held.settings));
-    await beginRaise(catalog, held, raise);
-    return undefined;
-  });
-}
-
-/** Creates a queue or changes it: a topic of kind `queue` and one subscription of the same name, from its beginning. */
-export async function putQueue(
-  catalog: Catalog,
-  wanted: Omit<TopicWanted, "kind"> & { subscription: SubscriptionSettings },
-): Promise<Result<Put<TopicEntry> & { subscription: SubscriptionEntry }>> {
-  const topic = await putTopic(catalog, { ...wanted, kind: "queue" });
-  if (!topic.ok) return topic;
-  const { name, subscription: settings } = wanted;
-  const startAt = { at: "earliest" } as const;
-  const reader = { topic: topic.value.entry, name, settings, startAt, ...secretsOf(wanted) };
-  const subscription = await putSubscription(catalog, reader);
-  if (!subscription.ok) return subscription;
-  return ok({ ...topic.value, subscription: subscription.value.entry });
-}
-
-/**
- * Deletes a topic and all its subscriptions. Idempotent: an absent topic is deleted. It is invisible from the first
- * write on; of a topic with very many objects the sweep removes the rest.
- */
-export function deleteTopic(catalog: Catalog, name: string): Promise<Result<null>> {
-  return changing(catalog, name, async () => {
-    const held = await catalog.store.entries.findTopic(name);
-    return held ? deleteEntry(catalog, held) : ok(null);
-  });
-}
-
-async function createTopic(catalog: Catalog, wanted: TopicWanted): Promise<Try<Put<TopicEntry>>> {
-  const { name, kind } = wanted;
-  const settings = withPriorities(wanted.settings);
-  const partitions = (wanted.partitions ?? 1) * (settings.priorities?.length ?? 1);
-  const entry: TopicEntry = { name, kind, partitions, settings, ...newLife(catalog) };
-  const settingsOfReader = wanted.subscription ?? defaultSubscriptionSettings;
-  const reader = {
-    name,
-    settings: settingsOfReader,
-    startAt: { at: "earliest" },
-    ...secretsOf(wanted),
-  } as const;
-  const subscription = kind === "queue" ? await newSubscription(catalog, entry, reader) : undefined;
-  if (!(await catalog.store.entries.insertTopic(entry, subscription, catalog.by))) return undefined;
-  const done = await finish(catalog, entry);
-  return done.ok ? ok({ entry: done.value as TopicEntry, created: true }) : done;
-}
-
-function clashOf(held: TopicEntry, wanted: TopicWanted): Refused | undefined {
-  if (held.kind !== wanted.kind) return refuse("conflict", `"${held.name}" is a ${held.kind}.`);
-  // One that is created or raised is held to what it will have, once it has that.
-  if (held.raisingTo) return undefined;
-  return checkRaise(held, wanted.partitions ?? layoutOf(held).each) ?? checkPriorities(held, wanted);
-}
-
-// ── subscriptions ────────────────────────────────────────────────────────────────────────────────────
 
 /**
  * Creates a subscription or gives it new settings. Idempotent; `startAt` counts at creation only, a pause stays,
@@ -242,7 +142,8 @@ function edit(
   });
 }
 
-async function newSubscription(
+/** A subscription that is to be made, its secrets sealed. */
+export async function newSubscription(
   catalog: Catalog,
   topic: TopicEntry,
   { name, settings, startAt, offeredKeys, seal }: Omit<SubscriptionWanted, "topic">,
@@ -254,6 +155,7 @@ async function newSubscription(
   return { ...of, name, settings: sealed, startAt, ...life };
 }
 
-function secretsOf({ offeredKeys, seal }: SecretsWanted): SecretsWanted {
+/** Of what is wanted, the part that secrets need. */
+export function secretsOf({ offeredKeys, seal }: SecretsWanted): SecretsWanted {
   return { ...(offeredKeys && { offeredKeys }), ...(seal && { seal }) };
 }
