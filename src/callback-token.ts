@@ -2,6 +2,7 @@
 // nothing to whoever reads it, and nothing of it is stored. It is good for one URL of one subscription, and for a while.
 
 import type { Verification } from "./endpoint-verification";
+import { urlSafe } from "./message-json";
 import { keyringOf, open, SealFault, seal } from "./sealing";
 
 export type Callback = Readonly<{
@@ -19,7 +20,7 @@ export const CALLBACK_FORM = /^s1\.[0-9a-f]{8}\.[A-Za-z0-9_-]{60,400}$/;
 export async function callbackText(callback: Callback, secretsKeys: readonly string[]): Promise<string> {
   const { generation, since, until } = callback;
   const sealed = await seal(await keyringOf(secretsKeys), PLACE, JSON.stringify([generation, since, until]));
-  return sealed.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return urlSafe(sealed);
 }
 
 /** What a token that was made here says; undefined when it was not, or its time is over. In constant time: AES-GCM's tag. */

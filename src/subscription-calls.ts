@@ -23,7 +23,6 @@ import type { VerifyCall } from "./verify-calls";
 
 export type { AttemptNote, DeadLetterReason } from "./attempt";
 export type { DeadLetter, DeadLetterSelection } from "./dead-letter-calls";
-export type { SeekAnswer, SeekPoint } from "./seek-calls";
 
 export type SubscriptionProvision = Readonly<{
   topic: string;

@@ -1,5 +1,6 @@
 // Public keys as a JSON Web Key Set (RFC 7517, RFC 8037).
 
+import { urlSafe } from "../message-json";
 import type { PublicKey } from "./key-shelf";
 
 const PREFIX = "whpk_";
@@ -8,12 +9,8 @@ const PREFIX = "whpk_";
 export function keySet(keys: readonly PublicKey[]) {
   return keys.flatMap(({ publicKey }) => {
     if (publicKey === undefined) return [];
-    const x = base64url(publicKey.slice(PREFIX.length));
+    const x = urlSafe(publicKey.slice(PREFIX.length));
     // The key names itself: it is unique, and a receiver that was given it by hand finds it.
     return { kty: "OKP", crv: "Ed25519", alg: "EdDSA", use: "sig", kid: x, x, whpk: publicKey } as const;
   });
-}
-
-function base64url(base64: string): string {
-  return base64.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }

@@ -17,6 +17,7 @@ import {
 import type { Block } from "../limiter-calls";
 import { limits } from "../limits";
 import type { Broker } from "./broker";
+import { inTime, LATE } from "./in-time";
 import {
   type Ask,
   fail,
@@ -43,7 +44,6 @@ type TakenOf = Limit & Readonly<{ endsAt: number | undefined }>;
 
 /** What this isolate holds of each limit. By environment: a test has several. */
 const shelves = new WeakMap<Env, Map<string, Meter>>();
-const LATE = Symbol("late");
 /** A block may be of a window that is over when it comes; that it is so twice in a row is no chance. */
 const ROUNDS = 3;
 
@@ -134,7 +134,7 @@ export class Metering {
     const call = { askId: runtime.newId(), policy, need, want, owed };
     for (let tries = 1; tries <= limits.limiterTries; tries++) {
       try {
-        const answer = await inTime(env.LIMITER.getByName(subject).take(call));
+        const answer = await inTime(env.LIMITER.getByName(subject).take(call), limits.limiterWaitMs);
         if (answer === LATE) return undefined;
         if (answer.ok) return answer.value;
       } catch (fault) {
@@ -165,16 +165,6 @@ export class Metering {
 /** A limit that was changed is another one to this isolate; the limiter goes on counting where it was. */
 function keyOf({ subject, policy: { name, period, limit } }: Limit): string {
   return `${subject} ${name} ${period} ${limit}`;
-}
-
-async function inTime<T>(work: Promise<T>): Promise<T | typeof LATE> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<typeof LATE>((resolve) => {
-    timer = setTimeout(() => resolve(LATE), limits.limiterWaitMs);
-  });
-  // Whoever is late may still fail, and nobody is there to hear it.
-  work.catch(() => undefined);
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 function spent(policy: Policy, units: number, retryAfterMs: number): Refused {

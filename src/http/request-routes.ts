@@ -11,6 +11,7 @@ import { joinBytes } from "../record-batch";
 import type { Runtime } from "../runtime";
 import { authenticate, authenticateTicket } from "./auth";
 import { type Broker, brokerOf } from "./broker";
+import { inTime, LATE } from "./in-time";
 import { isTooDeep, parseBody } from "./json";
 import { BODY_DEPTH, TOO_DEEP } from "./json-scan";
 import { Metering, type Standings } from "./metering-store";
@@ -22,7 +23,6 @@ import { mayDo, type Principal } from "./scope";
 
 export type HonoEnv = { Bindings: Env };
 
-const LATE = Symbol("late");
 const WHOLE_NUMBER = /^\d+$/;
 const NOBODY: Principal = { id: "nobody", scopes: [] };
 
@@ -188,16 +188,6 @@ export async function readBody(
   } catch {
     return refuse("malformed-body", "The body broke off.", { field: "body" });
   }
-}
-
-function inTime<T>(work: Promise<T>, withinMs: number): Promise<T | typeof LATE> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<typeof LATE>((resolve) => {
-    timer = setTimeout(() => resolve(LATE), withinMs);
-  });
-  // Whoever is late may still fail, and nobody is there to hear it.
-  work.catch(() => undefined);
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 async function readStream(stream: ReadableStream, limitBytes: number): Promise<Uint8Array | undefined> {

@@ -6,7 +6,7 @@ import { shownFields } from "../catalog/audit-details";
 import { SnapshotStore } from "../catalog/snapshot-store";
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
-import type { SeekAnswer, SeekPoint } from "../subscription-calls";
+import type { SeekAnswer, SeekPoint } from "../seek-calls";
 import { recorded, resourceAt } from "./audit-log-routes";
 import type { Broker } from "./broker";
 import { parse } from "./parse";

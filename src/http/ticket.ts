@@ -3,7 +3,7 @@
 // taken back; another root token ends all of them.
 
 import { ok, type Result, refuse } from "../errors";
-import { toBase64 } from "../message-json";
+import { toBase64, urlSafe } from "../message-json";
 
 /** Who may listen below which path, and until when (epoch milliseconds). */
 export type Ticket = Readonly<{ principal: string; path: string; expiresAt: number }>;
@@ -45,7 +45,7 @@ function keyOf(rootToken: string): Promise<CryptoKey> {
 }
 
 function base64Url(bytes: Uint8Array): string {
-  return toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return urlSafe(toBase64(bytes));
 }
 
 function fromBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {

@@ -2,6 +2,7 @@
 // guess. A site that answers 200 to whatever it is sent does not, and one that only echoes its requests does not either.
 
 import type { Grant } from "../endpoint-verification";
+import { sameText } from "../same-text";
 import type { HeaderList } from "./webhook-headers";
 
 export const CHALLENGE_TYPE = "pennypost.verification";
@@ -38,11 +39,4 @@ function repeated(body: string): string {
   } catch {
     return "";
   }
-}
-
-/** Compares in a time that tells nothing but the length, which is no secret. */
-export function sameText(one: string, other: string): boolean {
-  let different = one.length ^ other.length;
-  for (let at = 0; at < other.length; at++) different |= (one.charCodeAt(at) | 0) ^ other.charCodeAt(at);
-  return different === 0;
 }

@@ -101,12 +101,7 @@ function setAside(run: Run, { generation, version, settings: { schema } }: Topic
     if (steps <= 0) giveBack(run, [item], 0, "the target's schema takes its time");
     const why = steps <= 0 ? undefined : unfit(item.message, validator, work);
     steps -= limits.schemaSteps - work.left;
-    if (!why) continue;
-    const plan = plans.takeThese(run.plan, [item]);
-    advance(
-      run,
-      plans.settleItems(plan, [item], () => dead(run, item, why)),
-    );
+    if (why) settle(run, [item], () => dead(run, item, why));
   }
 }
 

@@ -5,7 +5,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env";
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
-import { toBase64 } from "../message-json";
+import { toBase64, urlSafe } from "../message-json";
 import type { OpenAnswer, OpenCall, Replied, Reply, ReplyCalls, RequestView, Said } from "../reply-calls";
 import { type Runtime, systemRuntime } from "../runtime";
 import { Waiters } from "../waiters";
@@ -83,8 +83,7 @@ export class ReplyObject extends DurableObject<Env> implements ReplyCalls {
 }
 
 function newSecret(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
-  return toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return urlSafe(toBase64(crypto.getRandomValues(new Uint8Array(SECRET_BYTES))));
 }
 
 function unknown(): Result<never> {

@@ -1,8 +1,9 @@
 // What counts as a grant, of a handshake and of a challenge, and what only looks like one.
 
 import { describe, expect, it, test } from "vitest";
-import { challengeBody, readChallenge, sameText } from "../../src/push/challenge";
+import { challengeBody, readChallenge } from "../../src/push/challenge";
 import { handshakeHeaders, handshakeOf, readHandshake } from "../../src/push/handshake";
+import { sameText } from "../../src/same-text";
 
 const handshake = handshakeOf("https://broker.example.com", undefined, undefined);
 const paced = handshakeOf("https://broker.example.com", { requests: 2, perMs: 1_000 }, undefined);

@@ -48,14 +48,13 @@ const RESEND_EVERY = 16;
 const QUIET_TRIES = 12;
 const SLOWEST = 5;
 const FAULTS = 20;
+/** A segment of a path that is one dot or two, however it is written. */
+const DOTS = /\/(?:\.|%2e){1,2}(?:[/?]|$)/i;
 
 /** Runs until as many requests were generated, it is over, or too many faults were found. */
 export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   return new FuzzRun(options).run();
 }
-
-/** A segment of a path that is one dot or two, however it is written. */
-const DOTS = /\/(?:\.|%2e){1,2}(?:[/?]|$)/i;
 
 class FuzzRun {
   private readonly counts = new Map<string, Map<number, number>>();
