@@ -8,6 +8,7 @@
 import { ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { OpenCall, Replied, Reply, RequestView, Said } from "../reply-calls";
+import { sameText } from "../same-text";
 
 export type ReplyBook = Readonly<{
   id: string;
@@ -47,7 +48,7 @@ export function judgeReply(
   { secret, ...said }: Said & Readonly<{ secret: string }>,
   now: number,
 ): Readonly<{ replied: Replied; reply?: Reply }> {
-  if (book === undefined || book.secret !== secret) return { replied: "forgotten" };
+  if (book === undefined || !sameText(secret, book.secret)) return { replied: "forgotten" };
   const before = book.replies.find((kept) => isRepeat(kept, said));
   if (before) return { replied: before.standing };
   if (book.replies.length >= limits.repliesKept) return { replied: "dropped" };
