@@ -95,6 +95,10 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it looks for lost followers in the log, and has the dying buried",
   },
+  "src/subscription/follower-search.ts": {
+    may: ["async"],
+    why: "it reads the log, and decides nothing",
+  },
   "src/topic/departure-desk.ts": {
     may: ["async"],
     why: "it hands delayed messages to the partitions that their keys went to",

@@ -8,6 +8,21 @@ import { type Lane, learn, losesBelow } from "./lane";
 /** The offsets that carry their own message: redriven dead letters do not depend on the log. */
 export type Carried = ReadonlySet<number>;
 
+/** Where followers lie in the log: the offsets of each key, all of them below `scannedTo`. */
+export type FoundFollowers = Readonly<{ offsets: ReadonlyMap<string, readonly number[]>; scannedTo: number }>;
+
+/**
+ * Lets go of the followers below `before` and of what was never read there. Both at once, since an offset that is
+ * passed unread can afterwards not be told from a follower, and a message that comes next would be lost in its
+ * stead. Where the search has not come so far yet, only the followers that it found leave. Answers whether all is done.
+ */
+export function passBelow(backlog: Backlog, before: number, { offsets, scannedTo }: FoundFollowers): boolean {
+  loseFollowers(backlog, Math.min(before, scannedTo), offsets);
+  if (scannedTo < before) return false;
+  skipUnread(backlog, before);
+  return true;
+}
+
 /** Counts what was never read below `before`; the next lease begins there. Answers whether anything was. */
 export function skipUnread(backlog: Backlog, before: number): boolean {
   const { counters } = backlog;
@@ -54,7 +69,9 @@ export function loseFollowers(
   for (const lane of [...backlog.lanes.values()]) {
     if (lane.followers === 0 || lane.followersFrom >= before) continue;
     const offsets = hasUnknown(lane, before) ? (found.get(lane.key) ?? []) : lane.known;
-    const lost = losesBelow(lane, before, offsets);
+    // What is not taken from the log yet follows nothing, whatever its key.
+    const taken = offsets.filter((offset) => offset < backlog.counters.nextOffset);
+    const lost = losesBelow(lane, before, taken);
     backlog.dropFollowers(lane, lost.length);
     for (const offset of lost) overtake(backlog, offset, 1);
     backlog.touch(lane);

@@ -6,7 +6,8 @@ import { limits } from "../limits";
 import { deliveryTerms } from "../record-batch";
 import type { LogPlace, TopicCalls } from "../topic-calls";
 import type { Backlog } from "./backlog";
-import { learnFollowers, skipUnread } from "./expiry";
+import { learnFollowers, passBelow } from "./expiry";
+import { findFollowers } from "./follower-search";
 import type { Missing } from "./readiness";
 import type { RecordBuffer } from "./record-buffer";
 
@@ -26,7 +27,7 @@ export class LogReader {
     private readonly backlog: Backlog,
     private readonly buffer: RecordBuffer,
     private readonly carried: CarriedRecords,
-    private readonly change: (decide: () => void) => void,
+    private readonly change: <T>(decide: () => T) => T,
   ) {}
 
   informedTo(head: number): void {
@@ -74,18 +75,24 @@ export class LogReader {
     this.backlog.isInDoubt = false;
     const { runs, earliest, head } = answer.value;
     this.informedTo(head);
-    if (earliest > this.buffer.end && this.buffer.end === this.backlog.counters.nextOffset)
-      this.skipTo(earliest);
+    if (earliest > this.buffer.end && !(await this.skipTo(earliest))) return false;
     this.buffer.append(runs);
     return this.buffer.end > from;
   }
 
-  /** Retention overtook the subscription: what it never read counts as expired. */
-  private skipTo(earliest: number): void {
-    this.change(() => {
-      skipUnread(this.backlog, earliest);
-    });
-    this.buffer.restartAt(earliest);
+  /**
+   * Retention overtook the subscription: what it never read counts as expired. False when it is not there yet, and has to
+   * look again.
+   */
+  private async skipTo(earliest: number): Promise<boolean> {
+    const found = await findFollowers(this.topic, this.backlog, earliest);
+    const { nextOffset } = this.backlog.counters;
+    // What is held and not taken yet comes first.
+    if (nextOffset >= earliest || this.buffer.end > nextOffset) return true;
+    const isPassed = found !== undefined && this.change(() => passBelow(this.backlog, earliest, found));
+    if (isPassed) this.buffer.restartAt(earliest);
+    else this.doubt();
+    return isPassed;
   }
 
   /** Reads what is missing. Answers the offsets that the log no longer has. */
