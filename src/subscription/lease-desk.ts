@@ -129,7 +129,8 @@ export class LeaseDesk {
       if (isSettled) settleAtOnce(backlog, cut.leased);
       return cut;
     });
-    if (buffer.isHalfFull) for (const { offset } of leased) buffer.forget(offset);
+    const { nextOffset } = backlog.counters;
+    if (buffer.isHalfFull) for (const { offset } of leased) buffer.release(offset, nextOffset);
     const answer = this.answer(leaseId, deadlineAt, leased, records);
     if (leased.length === 0) return answer;
     this.rememberHandedOut(leaseId);

@@ -56,11 +56,20 @@ export class RecordBuffer {
     }
   }
 
+  /** Forgets a record that was passed in the log. */
   forget(offset: number): void {
     const held = this.records.get(offset);
     if (held === undefined) return;
     this.bytes -= held.record.byteLength;
     this.records.delete(offset);
+  }
+
+  /**
+   * Forgets a record that is not needed in hand any more. One that lies ahead stays, since the log is held without a gap:
+   * a dead letter of an earlier epoch may be in hand and come again.
+   */
+  release(offset: number, nextOffset: number): void {
+    if (offset < nextOffset || offset >= this.end) this.forget(offset);
   }
 
   /** The log begins later than thought: forgets the read-ahead and starts again at `offset`. */
@@ -72,6 +81,7 @@ export class RecordBuffer {
 
   private put(offset: number, run: LogRun, span: { start: number; end: number }): void {
     const record = run.records.subarray(span.start, span.end);
+    this.forget(offset);
     this.records.set(offset, { record, storedAt: run.storedAt, ...deliveryTerms(run.records, span) });
     this.bytes += record.byteLength;
   }

@@ -105,7 +105,8 @@ export class SubscriptionMemory {
         const changes = state.backlog.takeChanges();
         store.save(state.backlog, changes, runtime().now());
         for (const offset of changes.deliveries) {
-          if (state.backlog.deliveries.get(offset)?.state !== "leased") state.buffer.forget(offset);
+          const isLeased = state.backlog.deliveries.get(offset)?.state === "leased";
+          if (!isLeased) state.buffer.release(offset, state.backlog.counters.nextOffset);
         }
         return value;
       });
