@@ -36,6 +36,14 @@ test("routing: a publish that asks is stored, and each message says how many sub
   expect(counts(one.body.messages)).toEqual([1]);
 });
 
+test("routing: a publish to which nobody subscribes is told so, and is kept for who comes later", async () => {
+  const topic = await broker.topic();
+  const { status, messages } = await ask(topic.path, [{ id: "kept", data: 1 }]);
+  expect([status, counts(messages)]).toEqual([201, [0]]);
+  const late = await topic.subscribe();
+  expect((await late.pullAll(1)).map(({ id }) => id)).toEqual(["kept"]);
+});
+
 test("routing: a publish that does not ask is told nothing, and may be accepted", async () => {
   const topic = await broker.topic();
   await topic.subscribe();
