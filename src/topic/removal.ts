@@ -54,6 +54,5 @@ export function fullDetail(
   const { name, settledTo } = holder;
   if (settledTo === undefined)
     return `${full}: subscription "${name}" could not be asked what it has settled.`;
-  if (!Number.isFinite(settledTo)) return `${full}: only retention makes room.`;
   return `${full}: subscription "${name}" holds the space, it has not settled offset ${settledTo}.`;
 }

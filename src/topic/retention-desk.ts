@@ -72,8 +72,8 @@ export class RetentionDesk {
     for (let calls = 0; calls < limits.expireCalls; calls++) {
       const told = await this.subscription(reader).expire({ before });
       if (!told.ok || told.value.done) {
-        // A subscription that is gone needs nothing any more.
-        standing.toldTo = told.ok ? before : Number.POSITIVE_INFINITY;
+        // Nor does one that is not there hold any of it. That it is gone for good is not said: its creation may be under way.
+        standing.toldTo = before;
         return;
       }
       standing.againAt = told.value.againAt;
@@ -98,7 +98,8 @@ export class RetentionDesk {
 
   private async askOne(reader: Reader): Promise<void> {
     const answer = await this.subscription(reader).settledTo();
-    this.of(reader).settledTo = answer.ok ? answer.value.offset : Number.POSITIVE_INFINITY;
+    // One that is not there may be half made: it will need all from where it begins.
+    this.of(reader).settledTo = answer.ok ? answer.value.offset : reader.startOffset;
   }
 
   /** Removes what all subscriptions have settled, as long as `isOver`; nothing while there is none. */

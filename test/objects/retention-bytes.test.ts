@@ -88,6 +88,14 @@ test("a subscription is named by its name", async () => {
   );
 });
 
+test("a subscription that is only half made holds the space from where it begins", async () => {
+  const s = await scene();
+  await s.publish(FILL);
+  const full = await newSubscription(s, {}, { at: "earliest" }, s.refused);
+  expect((await s.refused())?.detail).toContain("offset 0");
+  expect(value(await full.subscription.stats())).toMatchObject({ nextOffset: 0, unread: FILL });
+});
+
 test("while nobody subscribes nothing is removed within the period, and when the last unsubscribes neither", async () => {
   const s = await scene();
   const { generation } = await newSubscription(s);

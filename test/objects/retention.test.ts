@@ -160,6 +160,24 @@ describe("what retention overtakes", () => {
     expect(await storedFrom(topic)).toBe(3);
   });
 
+  test("a subscription that was told before it existed is told again, of what it holds by then", async () => {
+    const clock = testRuntime();
+    const topic = await newTopic({ retentionMs });
+    await useRuntime(topic.topic, clock);
+    await topic.publish("gone before");
+    const halfWay = () => overtake({ ...topic, clock });
+    const reader = await newSubscription(topic, {}, { at: "earliest" }, halfWay);
+    await useRuntime(reader.subscription, clock);
+    await topic.publish("a");
+    await reader.subscription.nack({ refs: refs(await reader.pull()), delayMs: 10 * retentionMs });
+    await evict(reader.subscription, clock);
+    await overtake({ ...topic, clock });
+    await untilStoredFrom(topic.topic, 2);
+    const expired = { offset: 1, reason: "expired", attempts: 1, ids: ["a"] };
+    expect(await deadLetters(reader.subscription)).toEqual([expired]);
+    expect(await conservation(reader.subscription)).toBe(0);
+  });
+
   test("telling twice changes nothing", async () => {
     const s = await scene();
     await s.publish("a", "b");

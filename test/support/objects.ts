@@ -94,6 +94,8 @@ export async function newSubscription(
   { generation: topicGeneration, topic }: { generation: string; topic: TopicCalls },
   settings: Partial<SubscriptionSettings> = {},
   startAt: StartAt = { at: "earliest" },
+  /** Happens while the topic knows of the subscription, which does not exist yet. */
+  halfWay: () => Promise<unknown> = async () => undefined,
 ) {
   const generation = `sub-${++serial}-${crypto.randomUUID()}`;
   const subscription = bindings.SUBSCRIPTION.getByName(objectName(generation, 0)) as SubscriptionCalls &
@@ -101,6 +103,7 @@ export async function newSubscription(
   const clock = testRuntime();
   await useRuntime(subscription, clock);
   const { startOffset } = value(await topic.attach({ generation, startAt }));
+  await halfWay();
   const provision: SubscriptionProvision = {
     topic: "orders",
     topicGeneration,
