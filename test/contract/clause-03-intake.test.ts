@@ -114,6 +114,19 @@ test("clause 3: a schema is a setting with a version, for what is published from
   expect(pulled.map(({ data }) => data)).toEqual(["before", "after"]);
 });
 
+test("clause 3: a dead letter that is moved to a topic with a schema and sources goes as it is", async () => {
+  const json = { schema: { type: "object" }, orderingKeyFrom: { pointer: "/a", required: true } };
+  const [queue, strict] = [await broker.queue(), await broker.queue(json)];
+  await queue.publish({ id: "m", data: "no object" });
+  await queue.nack(await queue.pullAll(1), { deadLetter: true });
+  const toTopic = strict.path.split("/").at(-1);
+  const moved = await broker.call("POST", `${queue.path}/dead-letters/redrive`, {
+    json: { all: true, toTopic },
+  });
+  expect(moved).toMatchObject({ moved: 1 });
+  expect(await strict.pullAll(1)).toMatchObject([{ id: "m", data: "no object" }]);
+});
+
 test("clause 3: settings that could not be kept to are refused by their place", async () => {
   const topic = await broker.topic();
   const put = async (json: object) => {

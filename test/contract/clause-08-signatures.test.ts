@@ -198,3 +198,28 @@ test("clause 8: an endpoint is shown who sends, by header, bearer, basic or an a
     ...{ grant_type: "client_credentials", scope: "hooks" },
   });
 });
+
+test("clause 8: a secret that leaked is ended by a rotation without overlap, or by a PUT that names another", async () => {
+  const { topic, receiver, path, json, made } = await signed();
+  const rotated = await broker.call<Shown>("POST", `${path}/rotate-secret`, { json: { overlapMs: 0 } });
+  await topic.publish({ data: { n: 1 } });
+  const [first] = await receiver.first(1);
+  const secrets = [made.endpoint.signingSecret, rotated.endpoint.signingSecret];
+  expect(secrets.map((secret) => verifies(secret, first))).toEqual([false, true]);
+  const signingSecret = `whsec_${btoa("fedcba9876543210fedcba9876543210")}`;
+  await broker.call("PUT", path, { json: { ...json, endpoint: { ...json.endpoint, signingSecret } } });
+  await topic.publish({ data: { n: 2 } });
+  const [, second] = await receiver.first(2);
+  expect([...secrets, signingSecret].map((secret) => verifies(secret, second))).toEqual([false, false, true]);
+});
+
+test("clause 8: an overlap ends by itself", async () => {
+  const { topic, receiver, path, made } = await signed();
+  const rotated = await broker.call<Shown>("POST", `${path}/rotate-secret`, { json: { overlapMs: 1_000 } });
+  await broker.lapse(1_500);
+  await topic.publish({ data: { n: 1 } });
+  const [hook] = await receiver.first(1);
+  expect(schemesOf(hook)).toEqual(["v1"]);
+  expect(verifies(rotated.endpoint.signingSecret, hook)).toBe(true);
+  expect(verifies(made.endpoint.signingSecret, hook)).toBe(false);
+});

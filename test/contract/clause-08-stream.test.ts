@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { brokerUnderTest } from "../support/contract-target";
 
 const broker = await brokerUnderTest();
+type Ticket = Readonly<{ ticket: string; expiresAt: number }>;
 const places = (events: readonly { data: Readonly<Record<string, unknown>> }[]) =>
   events.map(({ data }) => [data.partition, data.offset]);
 
@@ -80,5 +81,28 @@ describe("clause 8, a stream", () => {
     const stream = await broker.follow(topic.path, `?ticket=${ticket}`, { authorization: "" });
     expect(await stream.next()).toMatchObject({ event: "open" });
     await stream.leave();
+  });
+
+  test("clause 8: a ticket ends when it says, and lasts a quarter of an hour at the most", async () => {
+    const topic = await broker.topic();
+    const make = (ttlMs: number) => {
+      const json = { ttlMs };
+      return broker.send<Ticket>("POST", `${topic.path}/ticket`, { json });
+    };
+    const { ticket, expiresAt } = (await make(1_000)).body;
+    expect(expiresAt).toEqual(expect.any(Number));
+    await broker.lapse(1_500);
+    const late = await broker.send("GET", `${topic.path}/stream?ticket=${ticket}`, { token: null });
+    expect(late.status).toBe(401);
+    expect(await make(15 * 60_000 + 1)).toMatchObject({ status: 400, body: { field: "ttlMs" } });
+    expect((await make(15 * 60_000)).status).toBe(201);
+  });
+
+  test("clause 8: when its topic is deleted a stream ends, and says why", async () => {
+    const topic = await broker.topic();
+    const stream = await broker.follow(topic.path);
+    expect(await stream.next()).toMatchObject({ event: "open" });
+    await broker.call("DELETE", topic.path);
+    expect(await stream.next()).toMatchObject({ event: "end", data: { reason: "gone" } });
   });
 });

@@ -107,4 +107,44 @@ describe("clause 9, a socket", () => {
     await broker.call("DELETE", pull.path);
     expect(await socket.closed).toEqual({ code: 4410 });
   });
+
+  test("clause 9: it ends when the subscription is to push, and gives back what it holds", async () => {
+    const topic = await broker.topic();
+    const { path, pull, stats } = await topic.subscribe({}, "s");
+    const { url } = await broker.receiver();
+    const socket = await broker.listen(path, { credit: "1" });
+    await topic.publish({ id: "m", data: 1 });
+    await socket.messages<Delivered>(1);
+    await broker.call("PUT", path, { json: { type: "push", endpoint: { url } } });
+    expect(await socket.closed).toEqual({ code: 4409 });
+    await broker.eventually("it is pushed", async () =>
+      (await stats())[0]?.settled === 1 ? true : undefined,
+    );
+    await expect(pull()).rejects.toThrow("not-pull");
+  });
+
+  test("clause 9: frames that are no text, or larger than 1 MiB, end it", async () => {
+    const queue = await broker.queue();
+    for (const [frame, code] of [
+      [new Uint8Array([1]), 1003],
+      ["x".repeat(1024 * 1024 + 1), 1009],
+    ] as const) {
+      const socket = await broker.listen(queue.path);
+      socket.say(frame);
+      expect(await socket.closed).toEqual({ code });
+    }
+  });
+
+  test("clause 9: what came over a socket may be settled over HTTP, and what was pulled over a socket", async () => {
+    const queue = await broker.queue();
+    await queue.publish(...many(2));
+    const socket = await broker.listen(queue.path, { credit: "1" });
+    const [sent] = await socket.messages<Delivered>(1);
+    const [pulled] = await queue.pullAll(1);
+    expect(await queue.ack(sent ? [sent] : [])).toEqual(["acked"]);
+    socket.say({ type: "ack", ackIds: pulled ? [pulled.ackId] : [] });
+    expect(await socket.next("results")).toMatchObject({ results: [{ status: "acked" }] });
+    expect(await queue.stats()).toMatchObject([{ settled: 2, leased: 0 }]);
+    socket.close();
+  });
 });

@@ -156,3 +156,19 @@ test("clause 10: consumers that pull side by side never hold more than maxInFlig
   const more = await Promise.all([1, 2, 3].map(() => queue.pull({ max: 4 })));
   expect(more.flat()).toHaveLength(first.length);
 });
+
+test("clause 10: another URL has an endpoint that is left alone probed at once", async () => {
+  const scene = await pushed();
+  const { topic, receiver, subscription } = scene;
+  receiver.answer(() => ({ status: 503, headers: { "retry-after": "3600" } }));
+  await topic.publish({ id: "m", data: 1 });
+  const { endpoint } = await untilEndpoint(scene, "open");
+  expect((endpoint.until ?? 0) - Date.now()).toBeGreaterThan(3_000_000);
+  await topic.publish({ id: "next", data: 2 });
+  const other = await broker.receiver();
+  await broker.call("PUT", subscription.path, { json: { type: "push", endpoint: { url: other.url } } });
+  expect((await other.first(1)).map(idOf)).toEqual(["next"]);
+  // What was itself told to come again in an hour does.
+  expect(await untilSettled(scene, 1)).toMatchObject({ waiting: 1 });
+  expect(receiver.hooks).toHaveLength(1);
+});

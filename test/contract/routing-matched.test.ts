@@ -80,3 +80,11 @@ test("routing: a paused subscription counts, a deleted one does not, and a queue
   ];
   expect(counts((await ask(queue.path, both)).messages)).toEqual([1, 0]);
 });
+
+test("routing: of a message that is known by its id the number is that of now", async () => {
+  const topic = await broker.topic();
+  const again = async () => (await ask(topic.path, [{ id: "m", data: 1 }])).messages;
+  expect(await again()).toMatchObject([{ duplicate: false, matched: 0 }]);
+  await topic.subscribe();
+  expect(await again()).toMatchObject([{ duplicate: true, matched: 1 }]);
+});

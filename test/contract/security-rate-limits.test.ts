@@ -1,7 +1,7 @@
 // Security: limits of tokens and topics. Windows of an hour and more, so that a test hardly ever meets the end of one.
 
 import { expect, test } from "vitest";
-import { codeOf, type Options, type Problem, unique } from "../support/contract-client";
+import { codeOf, type Delivered, type Options, type Problem, unique } from "../support/contract-client";
 import { brokerUnderTest } from "../support/contract-target";
 
 type Made = Readonly<{ id: string; token: string }>;
@@ -82,6 +82,28 @@ test("security: a consumer without requests left still acks, gives back and exte
   expect(settled.map(({ status }) => status)).toEqual([200, 200, 200]);
   for (const { headers } of settled) expect(headers.get("ratelimit")).toContain('"token-rate";r=0;');
   expect((await queue.stats())[0]).toMatchObject({ settled: 1, waiting: 1, leased: 1 });
+  await discard();
+});
+
+test("security: who has no requests left still replies to a request, and ends and extends its claims", async () => {
+  const queue = await broker.queue();
+  const headers = { prefer: "wait=0" };
+  await broker.send("POST", `${queue.path}/request`, { body: "how much?", headers });
+  const { send, discard } = await tokenWith({ rateLimit: { perHour: 2 } });
+  const { body } = await send<{ messages: Delivered[] }>("POST", `${queue.path}/pull`);
+  const [{ ackId, replyTo } = { ackId: "", replyTo: "" }] = body.messages;
+  const claims = `/v1/ledgers/${unique("ledger")}/claims`;
+  const { fence } = (
+    await send<{ fence: number }>("POST", claims, { json: { messageId: "m", claimant: "a" } })
+  ).body;
+  expect((await send("POST", claims, { json: { messageId: "n", claimant: "a" } })).status).toBe(429);
+  const ended = [
+    await send("POST", `${queue.path}/reply`, { json: { ackId, replyTo, data: 3 } }),
+    await send("POST", `${claims}/m/extend`, { json: { fence, leaseMs: 60_000 } }),
+    await send("POST", `${claims}/m/complete`, { json: { fence } }),
+  ];
+  expect(ended.map(({ status }) => status)).toEqual([200, 200, 200]);
+  expect((await queue.stats())[0]).toMatchObject({ settled: 1 });
   await discard();
 });
 

@@ -58,3 +58,17 @@ test("security: an overlap beyond thirty days is refused, and a token that is no
   expect([none.status, codeOf(none.body)]).toEqual([404, "token-not-found"]);
   await discard(made);
 });
+
+test("security: a token says when it was last used", async () => {
+  const topic = await broker.topic();
+  const made = await make("manage", topic.path.slice("/v1/topics/".length));
+  const path = `/v1/tokens/${made.id}`;
+  type Used = { lastUsedAt: number | null };
+  expect(await broker.call<Used>("GET", path)).toMatchObject({ lastUsedAt: null });
+  expect((await broker.send("GET", topic.path, { token: made.token })).status).toBe(200);
+  const usedAt = await broker.eventually("its use is written down", async () => {
+    return (await broker.call<Used>("GET", path)).lastUsedAt ?? undefined;
+  });
+  expect(usedAt).toBeGreaterThan(1_700_000_000_000);
+  await discard(made);
+});

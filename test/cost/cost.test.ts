@@ -6,7 +6,9 @@ import type { SubscriptionSettings } from "../../src/settings";
 import { CostCounter } from "../support/cost-counter";
 import { bindings, newTopic } from "../support/objects";
 import { type Counts, dollarsPerMillion } from "../support/prices";
-import { Scene } from "./scene";
+import { BODY_BYTES, Scene } from "./scene";
+import type { SceneTime } from "./scene-time";
+import { ServedScene } from "./served-scene";
 
 /** What was counted on one path, in total for `messages`. */
 type PathCost = Readonly<{ name: string; messages: number; dollarsPerMillion: number }> &
@@ -19,6 +21,7 @@ declare module "vitest" {
   }
 }
 
+type Timed = Readonly<{ time: SceneTime }>;
 type Walk = () => Promise<number>;
 /** The most that one message may cost; dollars are for a million. */
 type Ceilings = Partial<Record<keyof Counts | "dollars", number>>;
@@ -29,6 +32,7 @@ const BATCH = 100;
 const BATCHES = 20;
 const SUBSCRIPTIONS = 1_000;
 const TEST_MS = 300_000;
+const PRIORITIES = { priorities: [0, 5, 9] };
 
 const push: Partial<SubscriptionSettings> = {
   type: "push",
@@ -47,7 +51,11 @@ let counter: CostCounter;
 beforeAll(async () => {
   const anyObject = await newTopic();
   counter = await CostCounter.install(anyObject.topic, bindings);
-  vi.spyOn(globalThis, "fetch").mockImplementation(async () => new Response(null, { status: 204 }));
+  vi.spyOn(globalThis, "fetch").mockImplementation(async (_, init) => {
+    // A request is replied to, and anything else taken.
+    const isRequest = new Headers(init?.headers).has("pennypost-reply-to");
+    return isRequest ? new Response("x".repeat(BODY_BYTES)) : new Response(null, { status: 204 });
+  });
 });
 
 describe("a message costs no more than its ceiling, removal by retention included", {
@@ -108,6 +116,54 @@ describe("a message costs no more than its ceiling, removal by retention include
     return trickle(scene, 0, () => scene.untilNotified(() => scene.publishStored(1)));
   });
 
+  // The second topic stores and removes what the first has; nothing else is written for it.
+  path("forward-100", { rowsWritten: 0.08, objectRequests: 0.05, dollars: 0.11 }, async () => {
+    const { direct } = await ServedScene.forward(counter);
+    return everySecond(direct, () => direct.untilDelivered(BATCH, () => direct.publishAccepted(BATCH)));
+  });
+
+  // And a key for each message, by which the second topic knows it again.
+  path("forward-effectively-once-100", { rowsWritten: 1.08, objectRequests: 0.05 }, async () => {
+    const { direct } = await ServedScene.forward(counter, "effectively-once");
+    return everySecond(direct, () => direct.untilDelivered(BATCH, () => direct.publishAccepted(BATCH)));
+  });
+
+  path("forward-trickle", { rowsWritten: 8, objectRequests: 6, dollars: 10 }, async () => {
+    const { direct } = await ServedScene.forward(counter);
+    return trickle(direct, 0, () => direct.untilDelivered(1, () => direct.publishStored(1)));
+  });
+
+  // Beside a trickle with client ids: an object for each request, which in the end forgets it.
+  path("request-reply-push", { rowsWritten: 12, objectRequests: 9, dollars: 14 }, async () => {
+    const endpoint = { url: "https://receiver.example/hook" };
+    const scene = await ServedScene.create(counter, {}, { type: "push", endpoint });
+    return trickle(scene, 0, () => scene.askAndHear());
+  });
+
+  path("request-reply-pull", { rowsWritten: 12, objectRequests: 11, dollars: 15 }, async () => {
+    const scene = await ServedScene.create(counter, {}, {});
+    return trickle(scene, 0, () => scene.askAndReply());
+  });
+
+  // What the highest priority fills costs what it costs without any, but for one pull in ten, which begins with the lowest.
+  path("priorities-highest-100", { rowsWritten: 0.07, objectRequests: 0.06 }, async () => {
+    return priorities([9]);
+  });
+
+  // Three logs are written and read, for a third of the messages each.
+  path("priorities-mixed-100", { rowsWritten: 0.15, objectRequests: 0.14 }, async () => {
+    return priorities([9, 5, 0]);
+  });
+
+  // A pull asks those above in vain, and each of them looks at its log.
+  path("priorities-lowest-trickle", { rowsWritten: 6, objectRequests: 10 }, async () => {
+    const scene = await ServedScene.create(counter, PRIORITIES, {});
+    return trickle(scene, 0, async () => {
+      await scene.publish(1, [0], { prefer: "wait" });
+      expect(await scene.pullAndAck(1)).toBe(1);
+    });
+  });
+
   path("fanout-1000", {}, async () => {
     await fanout(1);
     const one = { ...counter.read(), calls: new Map(counter.breakdown()) };
@@ -146,28 +202,37 @@ function path(name: string, ceilings: Ceilings, walk: Walk): void {
   });
 }
 
+/** Batches of these priorities in turn, to a topic that has three and is pulled from. */
+async function priorities(used: readonly number[]): Promise<number> {
+  const scene = await ServedScene.create(counter, PRIORITIES, {});
+  return everySecond(scene, async () => {
+    await scene.publishAccepted(BATCH, used);
+    expect(await scene.pullAndAck(BATCH)).toBe(BATCH);
+  });
+}
+
 /** A busy topic: a batch each second, every alarm at its time, and in the end all of it removed. */
-async function everySecond(scene: Scene, batch: () => Promise<void>, batches = BATCHES): Promise<number> {
+async function everySecond(scene: Timed, batch: () => Promise<void>, batches = BATCHES): Promise<number> {
   for (let i = 0; i < batches; i++) {
     await batch();
-    await scene.advance(SECOND_MS);
+    await scene.time.advance(SECOND_MS);
   }
-  await scene.advance(2 * MINUTE_MS);
-  await scene.removeAll();
+  await scene.time.advance(2 * MINUTE_MS);
+  await scene.time.removeAll();
   return batches * BATCH;
 }
 
 /** A trickle: one message every 15 s and `pauseMs`, so that each finds the objects evicted. */
-async function trickle(scene: Scene, pauseMs: number, publish: () => Promise<void>): Promise<number> {
+async function trickle(scene: Timed, pauseMs: number, publish: () => Promise<void>): Promise<number> {
   const messages = 50;
   for (let i = 0; i < messages; i++) {
     await publish();
-    await scene.advance(15 * SECOND_MS);
-    await scene.evict();
-    await scene.advance(pauseMs);
-    await scene.evict();
+    await scene.time.advance(15 * SECOND_MS);
+    await scene.time.evict();
+    await scene.time.advance(pauseMs);
+    await scene.time.evict();
   }
-  await scene.removeAll();
+  await scene.time.removeAll();
   return messages;
 }
 

@@ -70,6 +70,19 @@ describe("a socket", () => {
     expect(value(await subscription.stats())).toMatchObject({ settled: 1, leased: 0 });
   });
 
+  test("whose hour is over is sent nothing any more, and told to open another", async () => {
+    const { topic, socket, subscription, clock } = await listening(5);
+    clock.advance(60 * 60 * 1000 - 1);
+    await topic.publish("a");
+    const [message] = await socket.messages<Pulled>(1);
+    socket.say({ type: "ack", ackIds: message ? [message.ackId] : [] });
+    await socket.next("results");
+    clock.advance(1);
+    await topic.publish("b");
+    expect(await socket.closed).toEqual({ code: 4000 });
+    expect(value(await subscription.stats())).toMatchObject({ settled: 1, leased: 0, unread: 1 });
+  });
+
   test("that is not heard is sent a bounded number of bytes, and the rest once it says something", async () => {
     const { topic, socket, subscription } = await listening(1_000);
     const body = new Uint8Array(250_000);

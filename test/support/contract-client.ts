@@ -70,6 +70,8 @@ export type Delivered = Readonly<{
   ackId: string;
   publishedAt: number;
   deadlineAt: number;
+  /** Of a request. */
+  replyTo?: string;
 }>;
 
 export type PullOptions = Readonly<{ max?: number; waitMs?: number; ackDeadlineMs?: number }>;

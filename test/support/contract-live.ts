@@ -58,7 +58,7 @@ export function frameReader(socket: WebSocket) {
     wake?.();
   });
   const say = (frame: object | string) =>
-    socket.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+    socket.send(typeof frame === "string" || frame instanceof Uint8Array ? frame : JSON.stringify(frame));
   /** The first frame of a type, taken out from among the others. */
   const next = async (type: string): Promise<LiveFrame> => {
     const timer = setTimeout(() => wake?.(), ARRIVES_MS);

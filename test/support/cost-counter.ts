@@ -3,6 +3,8 @@
 
 import { runInDurableObject } from "cloudflare:test";
 import type { Env } from "../../src/env";
+import { ReplyObject } from "../../src/reply/reply-object";
+import type { ReplyCalls } from "../../src/reply-calls";
 import { SubscriptionObject } from "../../src/subscription/subscription-object";
 import type { SubscriptionCalls } from "../../src/subscription-calls";
 import { TopicObject } from "../../src/topic/topic-object";
@@ -77,12 +79,22 @@ const SUBSCRIPTION_CALLS: Readonly<Record<keyof SubscriptionCalls | "alarm", tru
   alarm: true,
 };
 
+const REPLY_CALLS: Readonly<Record<keyof ReplyCalls | "alarm", true>> = {
+  open: true,
+  answer: true,
+  hear: true,
+  show: true,
+  alarm: true,
+};
+
 export class CostCounter {
   /** Calls to objects that have begun and not ended. */
   inFlight = 0;
   private counts: Writable<Counts> = noCounts();
   /** Each billed thing by its name, to see where an excess comes from. */
   private byName = new Map<string, number>();
+  /** A write whose rows nobody told, since the last restart. */
+  private missed: string | undefined;
   private readonly listeners = new Set<Listener>();
   private readonly queued: Uint8Array[] = [];
 
@@ -91,7 +103,11 @@ export class CostCounter {
     const counter = new CostCounter();
     counter.hookCalls("topic", TopicObject.prototype, Object.keys(TOPIC_CALLS));
     counter.hookCalls("subscription", SubscriptionObject.prototype, Object.keys(SUBSCRIPTION_CALLS));
-    await runInDurableObject(stub, (_, { storage }) => counter.hookStorage(storage));
+    counter.hookCalls("reply", ReplyObject.prototype, Object.keys(REPLY_CALLS));
+    await runInDurableObject(stub, (_, { storage }) => {
+      counter.hookStorage(storage);
+      counter.hookKeys(storage);
+    });
     counter.hookD1(env.LEDGER);
     counter.hookQueue(env.INGRESS);
     return counter;
@@ -101,9 +117,11 @@ export class CostCounter {
   restart(): void {
     this.counts = noCounts();
     this.byName = new Map();
+    this.missed = undefined;
   }
 
   read(): Counts {
+    if (this.missed !== undefined) throw new Error(`not counted: ${this.missed}`);
     return { ...this.counts };
   }
 
@@ -173,7 +191,30 @@ export class CostCounter {
     });
   }
 
+  /** A key is a row of a hidden table; what deletes all of them counts as if it deleted each. */
+  private hookKeys(storage: DurableObjectStorage): void {
+    const counter = this;
+    const keys = Object.getPrototypeOf(storage.kv);
+    replace(keys, "put", (put) => {
+      return function (this: unknown, ...args: unknown[]) {
+        counter.add("rowsWritten", 1, `put ${String(args[0]).replace(/\d+/, "")}`);
+        return put.apply(this, args);
+      };
+    });
+    replace(keys, "delete", () => () => {
+      throw new Error("not counted: kv.delete()");
+    });
+    replace(Object.getPrototypeOf(storage), "deleteAll", (deleteAll) => {
+      return function (this: unknown, ...args: unknown[]) {
+        const held = [...(this as DurableObjectStorage).kv.list()].length;
+        counter.add("rowsWritten", held, "deleteAll");
+        return deleteAll.apply(this, args);
+      };
+    });
+  }
+
   private hookD1(d1: D1Database): void {
+    const counter = this;
     const add = ({ meta }: D1Result, statement: unknown) => {
       this.add("d1RowsWritten", meta.rows_written, sqlOf(statement));
     };
@@ -201,7 +242,7 @@ export class CostCounter {
         return function (this: unknown, ...args: unknown[]) {
           // Their answers do not tell the rows: a write must not pass by uncounted.
           const sql = sqlOf(this);
-          if (!/^select\b/i.test(sql)) throw new Error(`not counted by ${name}(): ${sql}`);
+          if (!/^select\b/i.test(sql)) counter.missed = `${name}() of ${sql}`;
           return original.apply(this, args);
         };
       });
@@ -209,17 +250,14 @@ export class CostCounter {
   }
 
   private hookQueue(queue: Queue<ArrayBuffer | Uint8Array>): void {
-    replace(Object.getPrototypeOf(queue), "send", () => {
-      return async (body: unknown) => {
-        const packed = new Uint8Array(body instanceof Uint8Array ? body : (body as ArrayBuffer));
-        this.add("queueOperations", queueOperations(packed.byteLength), "send, read and delete");
-        this.queued.push(packed);
-      };
-    });
-    replace(Object.getPrototypeOf(queue), "sendBatch", () => {
-      return () => {
-        throw new Error("not counted: sendBatch()");
-      };
+    const hold = (body: unknown) => {
+      const packed = new Uint8Array(body instanceof Uint8Array ? body : (body as ArrayBuffer));
+      this.add("queueOperations", queueOperations(packed.byteLength), "send, read and delete");
+      this.queued.push(packed);
+    };
+    replace(Object.getPrototypeOf(queue), "send", () => async (body: unknown) => hold(body));
+    replace(Object.getPrototypeOf(queue), "sendBatch", () => async (messages: unknown) => {
+      for (const { body } of messages as readonly MessageSendRequest[]) hold(body);
     });
   }
 }
