@@ -16,6 +16,7 @@ import { sha256 } from "./auth";
 import type { Broker } from "./broker";
 import type { Metering } from "./metering-store";
 import { topicAt } from "./partition-routes";
+import { mayBeTaken } from "./publish";
 import type { Draft } from "./publish-items";
 import { publishItems } from "./publish-store";
 import type { Principal } from "./scope";
@@ -80,7 +81,8 @@ async function publishMetered(asking: Asking): Promise<Result<Opened>> {
   const taken = await metering.takeMessages(principal, topic, 1);
   if (!taken.ok) return taken;
   const published = await publishRequest(asking);
-  if (!published.ok || published.value.opened.reply) metering.giveBack(taken.value, 1);
+  const isTaken = published.ok ? !published.value.opened.reply : mayBeTaken(published.error);
+  if (!isTaken) metering.giveBack(taken.value, 1);
   return published;
 }
 

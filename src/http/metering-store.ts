@@ -20,6 +20,7 @@ import type { Broker } from "./broker";
 import { inTime, LATE } from "./in-time";
 import {
   type Ask,
+  endOf,
   fail,
   giveBack,
   grant,
@@ -111,7 +112,7 @@ export class Metering {
       const begun = this.keep(limit, spend(this.meterOf(limit, now), units, now));
       const spending = begun.outcome === "ask" ? await this.ask(limit, begun.ask) : begun;
       if (spending.outcome === "spent") return ok({ ...limit, endsAt: spending.meter.endsAt });
-      if (spending.outcome === "refused") return spent(policy, units, spending.meter.until - runtime.now());
+      if (spending.outcome === "refused") return spent(policy, units, leftMs(spending.meter, runtime.now()));
       if (spending.outcome === "away") break;
     }
     return refuse("unavailable", `What is left of the limit "${policy.name}" cannot be told now.`, {
@@ -154,6 +155,8 @@ export class Metering {
   }
 
   private keep<T extends Spending | Meter>(limit: Limit, kept: T): T {
+    // At the end of the row: what is in use is not the oldest.
+    this.meters.delete(keyOf(limit));
     this.meters.set(keyOf(limit), "outcome" in kept ? kept.meter : kept);
     if (this.meters.size <= limits.metersKept) return kept;
     const oldest = this.meters.keys().next();
@@ -165,6 +168,10 @@ export class Metering {
 /** A limit that was changed is another one to this isolate; the limiter goes on counting where it was. */
 function keyOf({ subject, policy: { name, period, limit } }: Limit): string {
   return `${subject} ${name} ${period} ${limit}`;
+}
+
+function leftMs(meter: Meter, now: number): number {
+  return endOf(meter, now) - now;
 }
 
 function spent(policy: Policy, units: number, retryAfterMs: number): Refused {
