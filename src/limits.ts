@@ -402,6 +402,10 @@ export const limits = {
   /** How long it does: a rotation overlaps for longer, and receivers keep keys for five minutes anyway. */
   keySetFreshMs: 30 * second,
   noKeySetFreshMs: 10 * second,
+  /** Questions to D1, of one isolate in one window, that find no keys: anyone may ask, and receivers ask for what is there. */
+  unknownKeySets: 300,
+  unknownKeySetsByAddress: 20,
+  unknownKeySetsMs: 1 * minute,
 
   // ── request and reply ──────────────────────────────────────────────────────────────────────────────
   /** How long one request waits for its reply: most proxies cut off what says nothing for longer. */
