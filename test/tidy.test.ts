@@ -74,7 +74,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async", "crypto"],
     why: "it hashes and compares tokens, and asks D1 for them",
   },
-  "src/http/in-time.ts": { may: ["async", "timer"], why: "it waits for work, and no longer than it may" },
+  "src/in-time.ts": { may: ["async", "timer"], why: "it waits for work, and no longer than it may" },
   "src/http/trying.ts": {
     may: ["async", "console", "timer"],
     why: "it waits between the tries of a write, and is the only one to see them fail",

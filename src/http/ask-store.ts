@@ -78,12 +78,14 @@ async function hasReaders({ catalog }: Broker, topic: TopicEntry): Promise<Resul
 /** A request counts as the message that it is, unless it was answered already: then nothing is published. */
 async function publishMetered(asking: Asking): Promise<Result<Opened>> {
   const { principal, metering, topic } = asking;
-  const taken = await metering.takeMessages(principal, topic, 1);
-  if (!taken.ok) return taken;
-  const published = await publishRequest(asking);
+  const one = { principal, topic, count: 1 };
+  const published = await metering.forMessages(one, () => publishRequest(asking), countPublished);
+  return published.ok ? published.value : published;
+}
+
+function countPublished(published: Result<Opened>): number {
   const isTaken = published.ok ? !published.value.opened.reply : mayBeTaken(published.error);
-  if (!isTaken) metering.giveBack(taken.value, 1);
-  return published;
+  return isTaken ? 1 : 0;
 }
 
 async function publishRequest({ broker, topic, draft, until }: Asking): Promise<Result<Opened>> {

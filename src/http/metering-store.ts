@@ -4,6 +4,7 @@
 import type { TopicEntry } from "../catalog/catalog-entry";
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
+import { inTime, LATE } from "../in-time";
 import {
   isQuota,
   type Policy,
@@ -17,7 +18,6 @@ import {
 import type { Block } from "../limiter-calls";
 import { limits } from "../limits";
 import type { Broker } from "./broker";
-import { inTime, LATE } from "./in-time";
 import {
   type Ask,
   endOf,
@@ -70,8 +70,23 @@ export class Metering {
     );
   }
 
-  /** Messages that are about to be published: all of them, of the token's quota and the topic's limits, or none. */
-  async takeMessages(principal: Principal, topic: TopicEntry, count: number): Promise<Result<Taken>> {
+  /**
+   * Does `publish` once the token's quota and the topic's limits had room for all of its messages, and gives back those that it
+   * did not come to, as `takenOf` counts them.
+   */
+  async forMessages<T>(
+    { principal, topic, count }: Readonly<{ principal: Principal; topic: TopicEntry; count: number }>,
+    publish: () => Promise<T>,
+    takenOf: (published: T) => number,
+  ): Promise<Result<T>> {
+    const taken = await this.takeMessages(principal, topic, count);
+    if (!taken.ok) return taken;
+    const published = await publish();
+    this.giveBack(taken.value, count - takenOf(published));
+    return ok(published);
+  }
+
+  private async takeMessages(principal: Principal, topic: TopicEntry, count: number): Promise<Result<Taken>> {
     const ofToken = tokenQuota(principal.limits).map((policy) => ({
       subject: tokenSubject(principal.id),
       policy,
@@ -82,7 +97,7 @@ export class Metering {
   }
 
   /** Gives `units` of each back: to this isolate, until the window ends. */
-  giveBack(taken: Taken, units: number): void {
+  private giveBack(taken: Taken, units: number): void {
     for (const limit of taken) {
       const now = this.broker.runtime.now();
       this.keep(limit, giveBack(this.meterOf(limit, now), units, limit.endsAt, now));
