@@ -384,8 +384,9 @@ export const limits = {
   maxTokenMs: 24 * hour,
   /** A token is not used in its last minute: it must be good when it arrives. */
   tokenMarginMs: 1 * minute,
-  /** After a failure a token endpoint is left alone, and deliveries wait, for this long. */
+  /** After a failure a token endpoint is left alone, and deliveries wait: so long at first, twice after each more, and at most. */
   tokenAwayMs: 10 * second,
+  tokenAwayMostMs: 2 * minute,
   /** How often a dispatch looks whether another's request for a token has been answered. */
   tokenLookMs: 100,
   /** Tokens that an isolate remembers: 16 MB when all are of full length. */
