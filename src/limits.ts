@@ -216,8 +216,10 @@ export const limits = {
   // ── live ───────────────────────────────────────────────────────────────────────────────────────────
   /** Of one partition of a subscription; each may have leases of its own, of which there are `openLeases`. */
   socketsPerPartition: 100,
-  /** A token that was taken away reads on for at most this long: then its socket is closed and opened anew. */
+  /** A socket is closed then and opened anew: whoever it is of, and whatever it was opened with. */
   socketMs: 1 * hour,
+  /** How often one that is in use has its token looked at: a question to D1 each time. */
+  socketCheckMs: 1 * minute,
   /** What a consumer may have granted and not got: as much as a pull may ask for. */
   socketCredit: 1_000,
   /** A frame's messages; consumers on several sockets take turns, a frame each. */
