@@ -87,3 +87,11 @@ export function refuse(
 ): Refused {
   return { ok: false, error: { code, detail, ...more } };
 }
+
+/**
+ * What another object answered, as an answer of one's own. Handed on as it came it brings the call that it is of: the platform
+ * keeps that open until whoever gets the answer disposes of it, and nobody does.
+ */
+export function asOwn<T>(answer: Result<T>): Result<T> {
+  return answer.ok ? ok(answer.value) : { ok: false, error: answer.error };
+}

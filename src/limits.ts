@@ -216,8 +216,10 @@ export const limits = {
   // ── live ───────────────────────────────────────────────────────────────────────────────────────────
   /** Of one partition of a subscription; each may have leases of its own, of which there are `openLeases`. */
   socketsPerPartition: 100,
-  /** A token that was taken away reads on for at most this long: then its socket is closed and opened anew. */
+  /** A socket is closed then and opened anew: whoever it is of, and whatever it was opened with. */
   socketMs: 1 * hour,
+  /** How often one that is in use has its token looked at: a question to D1 each time. */
+  socketCheckMs: 1 * minute,
   /** What a consumer may have granted and not got: as much as a pull may ask for. */
   socketCredit: 1_000,
   /** A frame's messages; consumers on several sockets take turns, a frame each. */
@@ -384,8 +386,9 @@ export const limits = {
   maxTokenMs: 24 * hour,
   /** A token is not used in its last minute: it must be good when it arrives. */
   tokenMarginMs: 1 * minute,
-  /** After a failure a token endpoint is left alone, and deliveries wait, for this long. */
+  /** After a failure a token endpoint is left alone, and deliveries wait: so long at first, twice after each more, and at most. */
   tokenAwayMs: 10 * second,
+  tokenAwayMostMs: 2 * minute,
   /** How often a dispatch looks whether another's request for a token has been answered. */
   tokenLookMs: 100,
   /** Tokens that an isolate remembers: 16 MB when all are of full length. */
@@ -402,6 +405,10 @@ export const limits = {
   /** How long it does: a rotation overlaps for longer, and receivers keep keys for five minutes anyway. */
   keySetFreshMs: 30 * second,
   noKeySetFreshMs: 10 * second,
+  /** Questions to D1, of one isolate in one window, that find no keys: anyone may ask, and receivers ask for what is there. */
+  unknownKeySets: 300,
+  unknownKeySetsByAddress: 20,
+  unknownKeySetsMs: 1 * minute,
 
   // ── request and reply ──────────────────────────────────────────────────────────────────────────────
   /** How long one request waits for its reply: most proxies cut off what says nothing for longer. */

@@ -10,11 +10,28 @@
 // `ping` is answered `pong` without waking anybody.
 
 import { type AckId, parseAckId } from "./ack-id";
+import type { Admission } from "./admission-calls";
 import { ok, type Refused, type Result, refuse } from "./errors";
 import { limits } from "./limits";
 
 /** How a socket is asked for; the query of the request to the subscription's object. */
-export type SocketAsk = Readonly<{ credit: number; ackDeadlineMs?: number }>;
+export type SocketAsk = Readonly<{ credit: number; ackDeadlineMs?: number; admission?: Admission }>;
+
+/** The query of a socket that is asked for. */
+export function writeSocketAsk({ admission, ...ask }: SocketAsk): URLSearchParams {
+  const fields = { ...ask, ...(admission && { admission: JSON.stringify(admission) }) };
+  return new URLSearchParams(Object.entries(fields).map(([name, value]) => [name, String(value)]));
+}
+
+/** How a socket is asked for by this query, which the broker made. */
+export function readSocketAsk(query: URLSearchParams): SocketAsk {
+  const [ackDeadlineMs, admission] = [query.get("ackDeadlineMs"), query.get("admission")];
+  return {
+    credit: Number(query.get("credit")),
+    ...(ackDeadlineMs !== null && { ackDeadlineMs: Number(ackDeadlineMs) }),
+    ...(admission !== null && { admission: JSON.parse(admission) as Admission }),
+  };
+}
 
 export type Frame = Readonly<
   { ref?: string } & (
@@ -31,6 +48,8 @@ export const closings = {
   reopen: 4000,
   notText: 1003,
   tooLarge: 1009,
+  /** Who opened it would not be let in any more: its token was taken away, exchanged, or has expired. */
+  unauthenticated: 4401,
   gone: 4410,
   notPull: 4409,
 } as const;

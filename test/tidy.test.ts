@@ -69,12 +69,16 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     why: "it seals and opens what settings hold, which WebCrypto does asynchronously",
   },
   "src/callback-token.ts": { may: ["async"], why: "it seals and opens, which WebCrypto does asynchronously" },
+  "src/http/doorkeeper.ts": {
+    may: ["async", "platform"],
+    why: "the doorkeeper is an entrypoint of its own, as an object is",
+  },
   "src/http/app.ts": { may: ["platform"], why: "it is the route table, handed to Hono" },
   "src/http/auth.ts": {
     may: ["async", "crypto"],
     why: "it hashes and compares tokens, and asks D1 for them",
   },
-  "src/http/in-time.ts": { may: ["async", "timer"], why: "it waits for work, and no longer than it may" },
+  "src/in-time.ts": { may: ["async", "timer"], why: "it waits for work, and no longer than it may" },
   "src/http/trying.ts": {
     may: ["async", "console", "timer"],
     why: "it waits between the tries of a write, and is the only one to see them fail",
@@ -153,6 +157,7 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
     may: ["async"],
     why: "it does what a consumer asks for on what is in memory, which may be read afresh meanwhile",
   },
+  "src/subscription/socket-door.ts": { may: ["async"], why: "it awaits the doorkeeper" },
   "src/subscription/socket-pump.ts": { may: ["async"], why: "it awaits leases, and sends them" },
   "src/http/ticket.ts": { may: ["async", "crypto"], why: "WebCrypto signs, and only asynchronously" },
   "src/subscription/timeline-desk.ts": {

@@ -4,6 +4,7 @@ import { DrizzleQueryError, getTableColumns, SQL, type SQLWrapper, sql } from "d
 import { type DrizzleD1Database, drizzle } from "drizzle-orm/d1";
 import type { SQLiteTable } from "drizzle-orm/sqlite-core";
 import { ok, type Result, refuse } from "../errors";
+import { inTime, LATE } from "../in-time";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import { ageOf, type CatalogCache, emptyCache, type Kept, keep, type Shelf } from "./catalog-cache";
@@ -91,7 +92,8 @@ export class CachedReads {
     const readAt = this.runtime.now();
     const { epoch } = this.cache;
     try {
-      const value = await inTime(read());
+      const value = await inTime(read(), limits.catalogWaitMs);
+      if (value === LATE) throw new CatalogFault("D1 did not answer in time");
       if (this.cache.epoch === epoch) {
         if (value === undefined) shelf.delete(key);
         else keep(shelf, key, value, readAt);
@@ -111,13 +113,4 @@ export function away() {
   return refuse("unavailable", "The catalog cannot be read or written at the moment.", {
     retryAfterMs: limits.catalogRetryMs,
   });
-}
-
-/** The outcome of a read, or a fault when D1 takes too long. */
-function inTime<T>(read: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new CatalogFault("D1 did not answer in time")), limits.catalogWaitMs);
-  });
-  return Promise.race([read, late]).finally(() => clearTimeout(timer));
 }

@@ -2,7 +2,7 @@
 // partition, and only then does its row move on. Every step can be repeated.
 
 import type { Env } from "../env";
-import { ok, type Refused, type Result, refuse } from "../errors";
+import { asOwn, ok, type Refused, type Result, refuse } from "../errors";
 import { isAlternate } from "../filter-form";
 import { limits } from "../limits";
 import { objectName } from "../object-name";
@@ -187,7 +187,7 @@ export async function reach<T>(
   call: () => Promise<Result<T>>,
 ): Promise<Result<T>> {
   try {
-    return await call();
+    return asOwn(await call());
   } catch (fault) {
     if (env.LOG !== "off")
       console.warn(JSON.stringify({ at: "catalog.reach", object, fault: String(fault) }));

@@ -79,6 +79,13 @@ export class TokenStore {
     return row ? ok(toToken(row)) : tokenNotFound();
   }
 
+  /** The live token of an id, straight from D1; an absent and an expired one are `unauthenticated`. By the primary key. */
+  async live(tokenId: string): Promise<Result<Token>> {
+    const found = await this.get(tokenId);
+    if (found.ok && !isOver(found.value, this.runtime.now())) return found;
+    return noSuchBearer();
+  }
+
   /** Holds a token to these limits and to no others; null: to none. Other isolates learn it as they do of a deletion. */
   async limit(tokenId: string, wanted: TokenLimits | null, by: Actor = BROKER): Promise<Result<Token>> {
     const found = await this.get(tokenId);
@@ -148,9 +155,7 @@ export class TokenStore {
     if (!found.ok) return found;
     const token = found.value;
     const now = this.runtime.now();
-    if (!token || (token.expiresAt !== null && token.expiresAt <= now)) {
-      return refuse("unauthenticated", "The token is unknown or has expired.");
-    }
+    if (!token || isOver(token, now)) return noSuchBearer();
     this.noteUse(token, hash, now);
     return ok(token);
   }
@@ -212,4 +217,12 @@ function toToken({ limits: held, ...token }: Row): Token {
 
 function tokenNotFound() {
   return refuse("token-not-found", "There is no such token.");
+}
+
+function isOver({ expiresAt }: Token, now: number): boolean {
+  return expiresAt !== null && expiresAt <= now;
+}
+
+function noSuchBearer() {
+  return refuse("unauthenticated", "The token is unknown or has expired.");
 }

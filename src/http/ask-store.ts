@@ -16,6 +16,7 @@ import { sha256 } from "./auth";
 import type { Broker } from "./broker";
 import type { Metering } from "./metering-store";
 import { topicAt } from "./partition-routes";
+import { mayBeTaken } from "./publish";
 import type { Draft } from "./publish-items";
 import { publishItems } from "./publish-store";
 import type { Principal } from "./scope";
@@ -77,11 +78,14 @@ async function hasReaders({ catalog }: Broker, topic: TopicEntry): Promise<Resul
 /** A request counts as the message that it is, unless it was answered already: then nothing is published. */
 async function publishMetered(asking: Asking): Promise<Result<Opened>> {
   const { principal, metering, topic } = asking;
-  const taken = await metering.takeMessages(principal, topic, 1);
-  if (!taken.ok) return taken;
-  const published = await publishRequest(asking);
-  if (!published.ok || published.value.opened.reply) metering.giveBack(taken.value, 1);
-  return published;
+  const one = { principal, topic, count: 1 };
+  const published = await metering.forMessages(one, () => publishRequest(asking), countPublished);
+  return published.ok ? published.value : published;
+}
+
+function countPublished(published: Result<Opened>): number {
+  const isTaken = published.ok ? !published.value.opened.reply : mayBeTaken(published.error);
+  return isTaken ? 1 : 0;
 }
 
 async function publishRequest({ broker, topic, draft, until }: Asking): Promise<Result<Opened>> {

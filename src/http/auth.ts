@@ -1,6 +1,8 @@
 // Who makes a request: the holder of the root token, or of one that the catalog keeps the SHA-256 of. Nobody is
 // told whether a name exists before this has passed.
 
+import type { Admission } from "../admission-calls";
+import { CatalogFault } from "../catalog/catalog-store";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import type { Broker } from "./broker";
 import { onlyPublishesTo, type Principal, parseScope, rootPrincipal } from "./scope";
@@ -47,7 +49,25 @@ export async function authenticateTicket(
   if (!ticket.ok) return ticket;
   const { path, principal: id } = ticket.value;
   if (path !== ticketPath(request)) return refuse("forbidden", "The ticket is for another path.");
-  return ok({ id, scopes: [{ verb: "consume", topics: "*" }] });
+  const principal: Principal = { id, scopes: [{ verb: "consume", topics: "*" }] };
+  if (id === rootPrincipal.id) return ok(principal);
+  const made = await madeBy(broker, id);
+  return made.ok ? ok({ ...principal, admission: made.value }) : made;
+}
+
+/** The token that made a ticket: with it its tickets end. While D1 is away nobody can tell, and a ticket ends soon. */
+async function madeBy({ catalog }: Broker, id: string): Promise<Result<Admission>> {
+  try {
+    const found = await catalog.store.tokens.live(id);
+    return found.ok ? ok(admissionOf("id", id, found.value.expiresAt)) : unknown();
+  } catch (fault) {
+    if (fault instanceof CatalogFault) return ok({ by: "id", token: id });
+    throw fault;
+  }
+}
+
+function admissionOf(by: Admission["by"], token: string, expiresAt: number | null): Admission {
+  return { by, token, ...(expiresAt !== null && { until: expiresAt }) };
 }
 
 /** The path that a ticket is made for, or used below: the request's without its last part. */
@@ -67,11 +87,13 @@ export function sha256(bytes: Uint8Array): Promise<ArrayBuffer> {
 }
 
 async function find(broker: Broker, digest: ArrayBuffer): Promise<Result<Principal>> {
-  const found = await broker.catalog.store.tokens.find(toHex(digest));
+  const hash = toHex(digest);
+  const found = await broker.catalog.store.tokens.find(hash);
   if (!found.ok) return found;
-  const { id, name, scopes, limits } = found.value;
+  const { id, name, scopes, limits, expiresAt } = found.value;
   const granted = scopes.flatMap((scope) => parseScope(scope) ?? []);
-  return ok({ id, name, scopes: granted, ...(limits && { limits }) });
+  const admission = admissionOf("hash", hash, expiresAt);
+  return ok({ id, name, scopes: granted, admission, ...(limits && { limits }) });
 }
 
 /** In constant time: two hashes of one length are compared, and how far they agree tells nothing of the token. */

@@ -2,18 +2,33 @@
 
 import { CatalogFault, type CatalogStore } from "../catalog/catalog-store";
 import { keysOf, schemesOf } from "../endpoint-secrets";
+import { ok, type Result, refuse } from "../errors";
 import type { Broker } from "./broker";
 import { KeyShelf, type PublicKey } from "./key-shelf";
+import { MissBudget } from "./miss-budget";
 
-const shelves = new WeakMap<CatalogStore, KeyShelf>();
+type Remembered = Readonly<{ shelf: KeyShelf; misses: MissBudget }>;
+const remembered = new WeakMap<CatalogStore, Remembered>();
 
-/** The public keys that sign for the subscription of this generation; none when there are none. Throws while D1 is away. */
-export async function publicKeysOf(broker: Broker, generation: string): Promise<readonly PublicKey[]> {
+/**
+ * The public keys that sign for the subscription of this generation; none when there are none. Refused when `address` made up too
+ * many names. Throws while D1 is away.
+ */
+export async function publicKeysOf(
+  broker: Broker,
+  generation: string,
+  address: string | null,
+): Promise<Result<readonly PublicKey[]>> {
   const { catalog, runtime } = broker;
-  const shelf = shelfOf(catalog.store);
+  const { shelf, misses } = rememberedOf(catalog.store);
   const now = runtime.now();
-  const keys = shelf.fresh(generation, now) ?? (await read(broker, shelf, generation));
-  return keys.filter(({ expiresAt = Number.POSITIVE_INFINITY }) => now < expiresAt);
+  const known = shelf.fresh(generation, now);
+  const retryAfterMs = known ? 0 : misses.take(address, now);
+  if (retryAfterMs > 0)
+    return refuse("too-many-requests", "Too many made-up names of keys.", { retryAfterMs });
+  const keys = known ?? (await read(broker, shelf, generation));
+  if (!known && keys.length > 0) misses.giveBack(address, now);
+  return ok(keys.filter(({ expiresAt = Number.POSITIVE_INFINITY }) => now < expiresAt));
 }
 
 async function read(
@@ -36,8 +51,8 @@ async function read(
   }
 }
 
-function shelfOf(store: CatalogStore): KeyShelf {
-  const shelf = shelves.get(store) ?? new KeyShelf();
-  shelves.set(store, shelf);
-  return shelf;
+function rememberedOf(store: CatalogStore): Remembered {
+  const held = remembered.get(store) ?? { shelf: new KeyShelf(), misses: new MissBudget() };
+  remembered.set(store, held);
+  return held;
 }

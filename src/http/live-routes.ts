@@ -5,7 +5,7 @@ import { z } from "zod";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { objectName } from "../object-name";
-import type { SocketAsk } from "../socket-calls";
+import { type SocketAsk, writeSocketAsk } from "../socket-calls";
 import type { TopicCalls } from "../topic-calls";
 import { ticketPath } from "./auth";
 import type { Broker } from "./broker";
@@ -95,14 +95,17 @@ export function socketRoutes({ base, tag, params, find }: SubscriptionPlace): re
       params,
       query: socketQuery,
       answers: { 101: { description: "The socket." } },
-      handle: async ({ broker, params: path, query, request }) => {
+      handle: async ({ broker, principal: { admission }, params: path, query, request }) => {
         if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
           return refuse("invalid-request", "Ask for a WebSocket: `Upgrade: websocket`.", {
             field: "Upgrade",
           });
         }
         const { partition, credit, ackDeadlineMs } = query;
-        const ask = { credit, ...(ackDeadlineMs !== undefined && { ackDeadlineMs }) };
+        const ask: SocketAsk = {
+          ...{ credit, ...(ackDeadlineMs !== undefined && { ackDeadlineMs }) },
+          ...(admission && { admission }),
+        };
         const opened = await withFresh(
           broker,
           () => find(broker, path),
@@ -130,7 +133,9 @@ export function ticketRoutes({
       body: ticketBody,
       answers: { 201: { description: "The ticket.", schema: ticketShown } },
       handle: async ({ broker, principal, body, request }) => {
-        const expiresAt = broker.runtime.now() + body.ttlMs;
+        // It ends with its token at the latest.
+        const { until = Number.POSITIVE_INFINITY } = principal.admission ?? {};
+        const expiresAt = Math.min(broker.runtime.now() + body.ttlMs, until);
         const path = ticketPath(request);
         const ticket = await ticketText({ principal: principal.id, path, expiresAt }, broker.rootToken);
         return reply(201, { ticket, expiresAt });
@@ -208,13 +213,12 @@ async function openSocket(
   }
   const chosen = checkPartition(partition ?? 0, topic.partitions);
   if (!chosen.ok) return chosen;
-  const query = new URLSearchParams(Object.entries(ask).map(([name, value]) => [name, String(value)]));
   // Not one of the calls: only a response to a request can carry a socket.
   const object = env.SUBSCRIPTION.getByName(
     objectName(subscription.generation, partition ?? 0),
   ) as unknown as Pick<Fetcher, "fetch">;
   const answer = await object.fetch(
-    new Request(`https://subscription/?${query}`, { headers: { upgrade: "websocket" } }),
+    new Request(`https://subscription/?${writeSocketAsk(ask)}`, { headers: { upgrade: "websocket" } }),
   );
   return answer.webSocket ? ok(answer) : ((await answer.json()) as Refused);
 }

@@ -14,19 +14,23 @@ import { limits } from "../limits";
 
 export type Meter = Readonly<{
   policy: Policy;
-  /** When the window ends, by this isolate's clock. */
+  /** How long the window lasts for sure, by this isolate's clock. */
   until: number;
   /** The window by its end on the limiter's clock; undefined while nothing was handed to it. */
   endsAt: number | undefined;
   /** Units that may be spent without asking. */
   balance: number;
-  /** What the limiter had left for everybody when it was last asked. */
+  /** What the limiter had left for everybody when it was last asked, without what was lent since. */
   left: number;
   /** What was refused in this window, and so will be again. */
   refusedNeed: number;
-  /** Units let through in this window while the limiter was away, and those of them that it does not know of. */
+  /** The window's end by this isolate's own calendar: what it lends itself counts for that one, whoever answers when. */
+  ownUntil: number;
+  /** Units let through in that window while the limiter was away, and those of them that it does not know of. */
   lent: number;
   owed: number;
+  /** Until when an ask is under way that says what is owed: the others do not. */
+  tellingUntil: number;
   /** The last block, and when it came: one that was spent fast is followed by a larger one. */
   block: number;
   blockAt: number;
@@ -45,6 +49,7 @@ export type Ask = Readonly<{
   /** Set aside for this request, so that no other spends it meanwhile. */
   reserved: number;
   endsAt: number | undefined;
+  ownUntil: number;
   at: number;
 }>;
 
@@ -56,37 +61,44 @@ export type Standing = Readonly<{ policy: Policy; left?: number; endsInMs: numbe
 
 export function newMeter(policy: Policy, now: number): Meter {
   const never = { block: 0, blockAt: 0, askingUntil: 0, awayUntil: 0 };
-  return { policy, ...emptyWindow(policy, now), ...never };
+  const own = ownWindow(policy, now);
+  return { policy, ...own, ...unheard(policy, own), ...never };
 }
 
 /** Spends `units`, of which there may be at most the policy's limit. */
 export function spend(meter: Meter, units: number, now: number): Spending {
   const held = turned(meter, now);
-  const { balance, owed, endsAt } = held;
+  const { balance, endsAt, ownUntil } = held;
   if (balance >= units) return { outcome: "spent", meter: { ...held, balance: balance - units } };
   const need = units - balance;
   if (need >= held.refusedNeed) return { outcome: "refused", meter: held };
   if (now < held.awayUntil) return lend(held, units);
-  const ask = { units, need, want: wantOf(held, need, now), owed, reserved: balance, endsAt, at: now };
-  const asking = { balance: 0, owed: 0, askingUntil: now + limits.limiterWaitMs };
+  const owed = now < held.tellingUntil ? 0 : held.owed;
+  const want = wantOf(held, need, now);
+  const ask = { units, need, want, owed, reserved: balance, endsAt, ownUntil, at: now };
+  const telling = owed > 0 && { tellingUntil: now + limits.limiterTries * limits.limiterWaitMs };
+  const asking = { balance: 0, askingUntil: now + limits.limiterWaitMs, ...telling };
   return { outcome: "ask", ask, meter: { ...held, ...asking } };
 }
 
-/** Takes the block that answers `ask`, and spends from it. */
+/** Takes the block that answers `ask`, and spends from it, once what the isolate lent itself meanwhile is paid. */
 export function grant(meter: Meter, ask: Ask, block: Block, now: number): Spending {
-  const held = turned(meter, now);
-  const answered = { askingUntil: 0, awayUntil: 0 };
-  if (held.endsAt !== undefined && block.endsAt < held.endsAt) {
-    return { outcome: "again", meter: { ...held, ...answered } };
-  }
-  const isNew = held.endsAt !== undefined && block.endsAt > held.endsAt;
-  const inWindow = isNew ? { ...held, ...emptyWindow(held.policy, now), owed: 0 } : held;
-  const reserved = ask.endsAt === block.endsAt ? ask.reserved : 0;
-  const balance = inWindow.balance + reserved + block.granted;
-  const left = Math.min(block.left, inWindow.left);
+  const held = told({ ...turned(meter, now), awayUntil: 0 }, ask, ask.owed);
   // As soon as it was asked the window had at least so long: the answer's own way only shortens it.
-  const told = { ...inWindow, ...answered, left, endsAt: block.endsAt, until: ask.at + block.endsInMs };
-  const taken = block.granted > 0 ? { ...told, block: block.granted, blockAt: now } : told;
+  const least = ask.at + block.endsInMs;
+  const until = held.endsAt === block.endsAt ? Math.max(held.until, least) : least;
+  const isOld = held.endsAt !== undefined && block.endsAt < held.endsAt;
+  if (isOld || now >= until) return { outcome: "again", meter: held };
+  const isNew = held.endsAt !== undefined && block.endsAt > held.endsAt;
+  const inWindow = isNew ? { ...held, ...unheard(held.policy, held), owed: 0 } : held;
+  const reserved = ask.endsAt === block.endsAt ? ask.reserved : 0;
+  const had = inWindow.balance + reserved + block.granted;
+  // The limiter counts a block and knows nothing yet of a loan: spent both, the unit would pass twice.
+  const paid = Math.min(had, inWindow.owed);
+  const balance = had - paid;
+  const left = Math.min(block.left, inWindow.left);
+  const heard = { ...inWindow, owed: inWindow.owed - paid, left, endsAt: block.endsAt, until };
+  const taken = block.granted > 0 ? { ...heard, block: block.granted, blockAt: now } : heard;
   if (balance >= ask.units) return { outcome: "spent", meter: { ...taken, balance: balance - ask.units } };
   if (block.granted > 0) return { outcome: "again", meter: { ...taken, balance } };
   const refusedNeed = Math.min(inWindow.refusedNeed, ask.need);
@@ -95,15 +107,12 @@ export function grant(meter: Meter, ask: Ask, block: Block, now: number): Spendi
 
 /** Nobody answered `ask`: what it set aside comes back, and for a while the isolate lends itself a bounded number. */
 export function fail(meter: Meter, ask: Ask, now: number): Spending {
-  const held = turned(meter, now);
-  const isSame = held.endsAt === ask.endsAt;
+  // The limiter may have counted what was owed: then it counts twice, which errs to the safe side.
+  const held = told({ ...turned(meter, now), awayUntil: now + limits.limiterRetryMs }, ask, 0);
+  const isSame = held.endsAt === ask.endsAt && now < held.until;
   const balance = held.balance + (isSame ? ask.reserved : 0);
-  // It may have counted them: then they count twice, which errs to the safe side.
-  const owed = held.owed + (isSame ? ask.owed : 0);
-  const away = { askingUntil: 0, awayUntil: now + limits.limiterRetryMs };
-  const alone = { ...held, ...away, balance, owed };
-  if (balance >= ask.units) return { outcome: "spent", meter: { ...alone, balance: balance - ask.units } };
-  return lend(alone, ask.units);
+  if (balance >= ask.units) return { outcome: "spent", meter: { ...held, balance: balance - ask.units } };
+  return lend({ ...held, balance }, ask.units);
 }
 
 /**
@@ -116,22 +125,42 @@ export function giveBack(meter: Meter, units: number, endsAt: number | undefined
 }
 
 export function standingOf(meter: Meter, now: number): Standing {
-  const { policy, endsAt, balance, left, lent, until } = turned(meter, now);
+  const held = turned(meter, now);
+  const { policy, endsAt, balance, left, lent } = held;
   const { startsAt, endsAt: end } = windowAt(policy.period, now);
-  const times = { endsInMs: until - now, windowMs: end - startsAt };
+  const times = { endsInMs: endOf(held, now) - now, windowMs: end - startsAt };
   if (endsAt === undefined && lent === 0) return { policy, ...times };
   return { policy, left: Math.min(policy.limit, Math.max(0, left + balance)), ...times };
 }
 
-/** A window in which this isolate has spent nothing yet. */
-function emptyWindow(policy: Policy, now: number) {
-  const { endsAt: until } = windowAt(policy.period, now);
-  const nothing = { balance: 0, lent: 0, owed: 0, refusedNeed: Number.POSITIVE_INFINITY };
-  return { until, endsAt: undefined, left: policy.limit, ...nothing };
+/** When the window ends of a meter that was turned, as far as this isolate can tell. */
+export function endOf({ until, ownUntil }: Meter, now: number): number {
+  return now < until ? until : ownUntil;
+}
+
+/** A window, by the isolate's own calendar, in which it lent itself nothing yet. */
+function ownWindow(policy: Policy, now: number) {
+  return { ownUntil: windowAt(policy.period, now).endsAt, lent: 0, owed: 0, tellingUntil: 0 };
+}
+
+/** A window of which the limiter has said nothing yet. */
+function unheard({ limit }: Policy, { ownUntil, lent }: Pick<Meter, "ownUntil" | "lent">) {
+  const refusedNeed = Number.POSITIVE_INFINITY;
+  return { until: ownUntil, endsAt: undefined, balance: 0, left: Math.max(0, limit - lent), refusedNeed };
 }
 
 function turned(meter: Meter, now: number): Meter {
-  return now < meter.until ? meter : { ...meter, ...emptyWindow(meter.policy, now) };
+  const own = now < meter.ownUntil ? meter : { ...meter, ...ownWindow(meter.policy, now) };
+  if (now < own.until) return own;
+  // An answer that was slow told the end too early. What is held may be of no use; what is known of the window is.
+  return { ...own, ...(own.endsAt === own.ownUntil ? { balance: 0 } : unheard(own.policy, own)) };
+}
+
+/** An ask ended: of what is owed the limiter knows `owed` by it, unless that was of another window. */
+function told(held: Meter, ask: Ask, owed: number): Meter {
+  const ended = { ...held, askingUntil: 0 };
+  if (ask.owed === 0 || ask.ownUntil !== held.ownUntil) return ended;
+  return { ...ended, tellingUntil: 0, owed: Math.max(0, held.owed - owed) };
 }
 
 /** Twice the last block, when that lasted only a moment: so an isolate holds at most twice what it has just spent. */

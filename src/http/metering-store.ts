@@ -4,6 +4,7 @@
 import type { TopicEntry } from "../catalog/catalog-entry";
 import type { Env } from "../env";
 import { ok, type Refused, type Result, refuse } from "../errors";
+import { inTime, LATE } from "../in-time";
 import {
   isQuota,
   type Policy,
@@ -17,9 +18,9 @@ import {
 import type { Block } from "../limiter-calls";
 import { limits } from "../limits";
 import type { Broker } from "./broker";
-import { inTime, LATE } from "./in-time";
 import {
   type Ask,
+  endOf,
   fail,
   giveBack,
   grant,
@@ -69,8 +70,23 @@ export class Metering {
     );
   }
 
-  /** Messages that are about to be published: all of them, of the token's quota and the topic's limits, or none. */
-  async takeMessages(principal: Principal, topic: TopicEntry, count: number): Promise<Result<Taken>> {
+  /**
+   * Does `publish` once the token's quota and the topic's limits had room for all of its messages, and gives back those that it
+   * did not come to, as `takenOf` counts them.
+   */
+  async forMessages<T>(
+    { principal, topic, count }: Readonly<{ principal: Principal; topic: TopicEntry; count: number }>,
+    publish: () => Promise<T>,
+    takenOf: (published: T) => number,
+  ): Promise<Result<T>> {
+    const taken = await this.takeMessages(principal, topic, count);
+    if (!taken.ok) return taken;
+    const published = await publish();
+    this.giveBack(taken.value, count - takenOf(published));
+    return ok(published);
+  }
+
+  private async takeMessages(principal: Principal, topic: TopicEntry, count: number): Promise<Result<Taken>> {
     const ofToken = tokenQuota(principal.limits).map((policy) => ({
       subject: tokenSubject(principal.id),
       policy,
@@ -81,7 +97,7 @@ export class Metering {
   }
 
   /** Gives `units` of each back: to this isolate, until the window ends. */
-  giveBack(taken: Taken, units: number): void {
+  private giveBack(taken: Taken, units: number): void {
     for (const limit of taken) {
       const now = this.broker.runtime.now();
       this.keep(limit, giveBack(this.meterOf(limit, now), units, limit.endsAt, now));
@@ -111,7 +127,7 @@ export class Metering {
       const begun = this.keep(limit, spend(this.meterOf(limit, now), units, now));
       const spending = begun.outcome === "ask" ? await this.ask(limit, begun.ask) : begun;
       if (spending.outcome === "spent") return ok({ ...limit, endsAt: spending.meter.endsAt });
-      if (spending.outcome === "refused") return spent(policy, units, spending.meter.until - runtime.now());
+      if (spending.outcome === "refused") return spent(policy, units, leftMs(spending.meter, runtime.now()));
       if (spending.outcome === "away") break;
     }
     return refuse("unavailable", `What is left of the limit "${policy.name}" cannot be told now.`, {
@@ -154,6 +170,8 @@ export class Metering {
   }
 
   private keep<T extends Spending | Meter>(limit: Limit, kept: T): T {
+    // At the end of the row: what is in use is not the oldest.
+    this.meters.delete(keyOf(limit));
     this.meters.set(keyOf(limit), "outcome" in kept ? kept.meter : kept);
     if (this.meters.size <= limits.metersKept) return kept;
     const oldest = this.meters.keys().next();
@@ -165,6 +183,10 @@ export class Metering {
 /** A limit that was changed is another one to this isolate; the limiter goes on counting where it was. */
 function keyOf({ subject, policy: { name, period, limit } }: Limit): string {
   return `${subject} ${name} ${period} ${limit}`;
+}
+
+function leftMs(meter: Meter, now: number): number {
+  return endOf(meter, now) - now;
 }
 
 function spent(policy: Policy, units: number, retryAfterMs: number): Refused {

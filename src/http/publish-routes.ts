@@ -163,12 +163,12 @@ async function publishMetered(
   kind: "single" | "batch",
 ): Promise<Result<never> | Response> {
   const { broker, principal, topic, metering } = asked;
-  const count = countToStore(publish);
-  const taken = await metering.takeMessages(principal, topic, count);
-  if (!taken.ok) return taken;
-  const outcomes = await publishItems(broker, topic, publish);
-  metering.giveBack(taken.value, count - countTaken(outcomes));
-  return answer(asked, publish, outcomes, kind);
+  const outcomes = await metering.forMessages(
+    { principal, topic, count: countToStore(publish) },
+    () => publishItems(broker, topic, publish),
+    countTaken,
+  );
+  return outcomes.ok ? answer(asked, publish, outcomes.value, kind) : outcomes;
 }
 
 /** What a producer numbers is taken whole or not at all, and takes its offset at once. */

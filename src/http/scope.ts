@@ -1,6 +1,7 @@
 // What a token may do: verbs on names. A name is a topic's, a queue's or a ledger's; a pattern is a name, or the
 // beginning of names followed by `*`.
 
+import type { Admission } from "../admission-calls";
 import type { TokenLimits } from "../limit-policy";
 
 export const verbs = ["publish", "consume", "manage", "admin"] as const;
@@ -16,6 +17,8 @@ export type Principal = Readonly<{
   scopes: readonly Scope[];
   /** Absent: it is held to none, as the root token is not. */
   limits?: TokenLimits;
+  /** By what it was let in, for what lasts longer than a request. Absent: by the root token. */
+  admission?: Admission;
 }>;
 
 export const rootPrincipal: Principal = {

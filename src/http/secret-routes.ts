@@ -109,8 +109,10 @@ export const signingKeysRoute: Route = route({
         .meta({ id: "SigningKeys" }),
     },
   },
-  handle: async ({ broker, params }) => {
-    const keys = keySet(await publicKeysOf(broker, params.keySet));
+  handle: async ({ broker, params, request }) => {
+    const read = await publicKeysOf(broker, params.keySet, request.headers.get("cf-connecting-ip"));
+    if (!read.ok) return read;
+    const keys = keySet(read.value);
     if (keys.length > 0) return reply(200, { keys }, FIVE_MINUTES);
     const { error } = refuse("not-found", "There are no such keys.");
     return problemResponse(error, {}, A_WHILE);

@@ -30,11 +30,10 @@ export class LimiterObject extends DurableObject<Env> implements LimiterCalls {
   /** The answer leaves only when what it hands out is on disk: that is the platform's output gate. */
   async take(call: TakeCall): Promise<Result<Block>> {
     const { state, block, mustSave } = take(this.state, call, this.runtime.now());
+    // A block that could not be written down is not handed out, and not remembered as answered either.
+    if (mustSave) this.store.save(state);
     this.state = state;
-    if (mustSave) {
-      this.store.save(state);
-      this.arm();
-    }
+    if (mustSave) this.arm();
     return ok(block);
   }
 

@@ -6,14 +6,18 @@ import { limits } from "../limits";
 import { type AccessToken, type Oauth2, tokenGranted, tokenRefusal, tokenRequest } from "./oauth";
 import { readText, type Wire } from "./webhook";
 
-export type TokenAnswer = Readonly<{ ok: true; token: string } | { ok: false; reason: string }>;
+/** A token, or why there is none and how long nobody asks for one. */
+export type TokenAnswer = Readonly<
+  { ok: true; token: string } | { ok: false; reason: string; waitMs: number }
+>;
 export type TokenWire = Wire &
   Readonly<{ local: boolean; ownHosts?: readonly string[]; sleep(ms: number): Promise<void> }>;
 
+/** `awayMs` is how long it was left alone last, while it grants none. */
 type Held =
-  | Readonly<{ state: "asking"; until: number }>
+  | Readonly<{ state: "asking"; until: number; awayMs: number }>
   | Readonly<{ state: "granted"; token: string; until: number }>
-  | Readonly<{ state: "away"; reason: string; until: number }>;
+  | Readonly<{ state: "away"; reason: string; until: number; awayMs: number }>;
 
 /** One that asks longer than its request may last has died. */
 const OTHER_ASKS_MS = 2 * limits.tokenTimeoutMs;
@@ -38,7 +42,7 @@ export class AccessTokenStore {
     for (;;) {
       const known = this.known();
       if (known?.state === "granted" && known.token !== refused) return { ok: true, token: known.token };
-      if (known?.state === "away") return { ok: false, reason: known.reason };
+      if (known?.state === "away") return unhad(known.reason, known.until - this.wire.runtime.now());
       if (known?.state !== "asking") return this.ask();
       await this.wire.sleep(limits.tokenLookMs);
     }
@@ -50,13 +54,17 @@ export class AccessTokenStore {
   }
 
   private async ask(): Promise<TokenAnswer> {
-    this.remember({ state: "asking", until: this.wire.runtime.now() + OTHER_ASKS_MS });
+    const before = held.get(this.name);
+    const lastMs = before && "awayMs" in before ? before.awayMs : 0;
+    const until = this.wire.runtime.now() + OTHER_ASKS_MS;
+    this.remember({ state: "asking", until, awayMs: lastMs });
     const granted = await this.request().catch(() => "it did not answer");
     const now = this.wire.runtime.now();
     if (typeof granted === "string") {
       const reason = `no access token from the token URL: ${granted}`;
-      this.remember({ state: "away", reason, until: now + limits.tokenAwayMs });
-      return { ok: false, reason };
+      const awayMs = Math.min(Math.max(limits.tokenAwayMs, 2 * lastMs), limits.tokenAwayMostMs);
+      this.remember({ state: "away", reason, until: now + awayMs, awayMs });
+      return unhad(reason, awayMs);
     }
     const { text: token, lifeMs } = granted;
     // One that lives no longer than the margin is good for this request, and for no other.
@@ -84,4 +92,8 @@ export class AccessTokenStore {
     if (held.size >= limits.accessTokensKept) held.clear();
     held.set(this.name, what);
   }
+}
+
+function unhad(reason: string, waitMs: number): TokenAnswer {
+  return { ok: false, reason, waitMs };
 }

@@ -23,7 +23,7 @@ export type Credentials = Readonly<{
 
 /** Settings that cannot work until they are changed, or secrets that cannot be opened until the operator has the key. */
 export type Unusable = Readonly<{ unusable: "settings" | "sealed"; reason: string }>;
-export type Unsent = Readonly<{ unsent: true; reason: string }>;
+export type Unsent = Readonly<{ unsent: true; reason: string; waitMs: number }>;
 
 /** Opens what the subscription of `call` sends with. */
 export async function openCredentials(
@@ -65,7 +65,7 @@ export async function sendAuthorized(
 ): Promise<WebhookAnswer | Unsent> {
   if (tokens === undefined) return sendWebhook(wire, endpoint, parcel, claims);
   const first = await tokens.token();
-  if (!first.ok) return { unsent: true, reason: first.reason };
+  if (!first.ok) return { unsent: true, reason: first.reason, waitMs: first.waitMs };
   const answer = await sendWebhook(wire, withToken(endpoint, first.token), parcel, claims);
   if (answer.delivered || answer.note.status !== 401) return answer;
   const fresh: TokenAnswer = await tokens.token(first.token);

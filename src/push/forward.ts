@@ -95,13 +95,16 @@ async function appendAll(run: Run): Promise<void> {
 function setAside(run: Run, { generation, version, settings: { schema } }: TopicEntry): void {
   const validator = schema && validatorOf(`${generation} ${version}`, schema);
   let steps = limits.schemaSteps;
+  let left = new Set(run.plan.pending);
   for (const item of run.plan.pending) {
     const work = { left: limits.schemaSteps };
-    if (!run.plan.pending.includes(item)) continue;
+    if (!left.has(item)) continue;
     if (steps <= 0) giveBack(run, [item], 0, "the target's schema takes its time");
     const why = steps <= 0 ? undefined : unfit(item.message, validator, work);
     steps -= limits.schemaSteps - work.left;
     if (why) settle(run, [item], () => dead(run, item, why));
+    // What is behind it in its lane went with it.
+    if (steps <= 0 || why) left = new Set(run.plan.pending);
   }
 }
 

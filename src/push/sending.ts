@@ -133,7 +133,7 @@ async function carry(run: Run, endpoint: OpenEndpoint, parcel: readonly Item[]):
   const answer = await sendAuthorized(deps, endpoint, endpoint.tokens, parcel, claims?.claimsOf(parcel));
   if ("unsent" in answer) {
     run.stopped ??= answer.reason;
-    return giveBack(run, [...parcel, ...run.plan.pending], limits.tokenAwayMs, answer.reason);
+    return giveBack(run, [...parcel, ...run.plan.pending], answer.waitMs, answer.reason);
   }
   noteSigns(run, parcel, answer);
   // Before the delivery is settled, and before its claim: a crash between them has the message, and its reply, come again.

@@ -7,11 +7,14 @@ import { limits } from "../limits";
 import type { PushSettings, SubscriptionSettings } from "../settings";
 import type { TokenWire } from "./access-token-store";
 import { CHALLENGE_HEADERS, challengeBody, readChallenge } from "./challenge";
-import { openCredentials } from "./credentials";
+import { type Credentials, openCredentials } from "./credentials";
 import { handshakeHeaders, handshakeOf, readHandshake } from "./handshake";
 import { sign } from "./signature";
 import { describeFault, readText } from "./webhook";
 import { withEndpointHeaders } from "./webhook-headers";
+
+/** Answers of who lets nobody in without a token. */
+const WANTS_TOKEN: ReadonlySet<number> = new Set([401, 403]);
 
 /** What a try needs of the world. */
 export type Verifying = TokenWire &
@@ -61,19 +64,32 @@ async function shakeHands(asked: Asked, world: Verifying, signal: () => AbortSig
   return readHandshake(response, handshake);
 }
 
-/** Like a delivery: signed, and let in as every delivery is. */
+/**
+ * Like a delivery: signed, and let in as every delivery is. But for an access token nobody is asked who says yes without one, or
+ * does not say that it wants one: the token URL is a third party's, and nobody has agreed to anything yet.
+ */
 async function challenge(asked: Asked, world: Verifying, signal: () => AbortSignal): Promise<Grant> {
-  const { topic, subscription } = asked;
   const opened = await openCredentials(world, world.secretsKeys, asked);
   if ("unusable" in opened) return refused(opened.reason);
-  const token = await opened.tokens?.token();
-  if (token && !token.ok) return refused(token.reason);
+  const first = await challengeOnce(asked, world, opened, { signal });
+  if (!opened.tokens || !WANTS_TOKEN.has(first.status)) return first.grant;
+  const token = await opened.tokens.token();
+  if (!token.ok) return refused(token.reason);
+  return (await challengeOnce(asked, world, opened, { signal, token: token.token })).grant;
+}
+
+async function challengeOnce(
+  { topic, subscription, push: { url } }: Asked,
+  world: Verifying,
+  { keys, push }: Credentials,
+  { signal, token }: Readonly<{ signal: () => AbortSignal; token?: string }>,
+): Promise<Readonly<{ status: number; grant: Grant }>> {
   const [id, at, text] = [world.runtime.newId(), world.runtime.now(), world.newChallenge()];
   const timestamp = Math.floor(at / 1000);
   const body = new TextEncoder().encode(challengeBody({ text, topic, subscription, at }));
-  const signature = await sign(opened.keys, { id, timestamp, body });
-  const own = { ...opened.push.headers, ...(token?.ok && { authorization: `Bearer ${token.token}` }) };
-  const response = await world.fetch(asked.push.url, {
+  const signature = await sign(keys, { id, timestamp, body });
+  const own = { ...push.headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
+  const response = await world.fetch(url, {
     method: "POST",
     headers: {
       ...withEndpointHeaders({}, own),
@@ -86,8 +102,9 @@ async function challenge(asked: Asked, world: Verifying, signal: () => AbortSign
     redirect: "manual",
     signal: signal(),
   });
+  const { status } = response;
   const { text: answer } = await readText(response, limits.verifyAnswerBytes);
-  return readChallenge({ status: response.status, body: answer }, text);
+  return { status, grant: readChallenge({ status, body: answer }, text) };
 }
 
 function refused(reason: string): Grant {

@@ -23,7 +23,9 @@ import { PushPump } from "./push-pump";
 import { RecordBuffer } from "./record-buffer";
 import { SeekDesk } from "./seek-desk";
 import { SettleDesk } from "./settle-desk";
-import { type Socket, SocketPump } from "./socket-pump";
+import type { Socket } from "./socket";
+import type { SocketDoor } from "./socket-door";
+import { SocketPump } from "./socket-pump";
 import type { SubscriptionRow, SubscriptionStore } from "./subscription-store";
 import { TimelineDesk } from "./timeline-desk";
 import { VerifyDesk } from "./verify-desk";
@@ -59,6 +61,7 @@ export type Surroundings = Readonly<{
   /** Until when the endpoint is not asked, and how it fares: that outlives it too. */
   asking: { until: number };
   endpoint: EndpointDesk;
+  door: SocketDoor;
   runtime: () => Runtime;
   waitUntil: (work: Promise<void>) => void;
   /** False once the subscription was removed or read afresh. */
@@ -121,7 +124,7 @@ function furnish(shared: DeskParts, { topic, partition, state }: Place, around: 
     seeks: new SeekDesk({ ...parts, beginAnew: (write) => around.beginAnew(state(), write) }),
     pulls: new PullDesk({ ...parts, polls: new LongPoll({ waiters, runtime, isLive, lookAgainMs }) }),
     settles,
-    live: new SocketPump({ ...parts, settles, sockets: around.sockets }),
+    live: new SocketPump({ ...parts, settles, sockets: around.sockets, door: around.door }),
     verifier: new VerifyDesk({ ...parts, dispatcher, asking, waitUntil, asked: () => around.arm(state()) }),
     pump: new PushPump({
       ...{ ...parts, dispatcher, underway, waitUntil },

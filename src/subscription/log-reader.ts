@@ -1,7 +1,7 @@
 // Reads the log for a subscription: ahead from its next offset, and single records that wait or follow.
 // What it reads lands in the buffer; what the log no longer has is told to the backlog.
 
-import { ok, type Result } from "../errors";
+import { asOwn, ok, type Result } from "../errors";
 import { limits } from "../limits";
 import { deliveryTerms } from "../record-batch";
 import type { LogPlace, TopicCalls } from "../topic-calls";
@@ -52,7 +52,7 @@ export class LogReader {
 
   /** Where the log begins and ends, and where `time` lies in it. */
   async locate(time?: number): Promise<Result<LogPlace>> {
-    return this.topic.locate(time === undefined ? {} : { time });
+    return asOwn(await this.topic.locate(time === undefined ? {} : { time }));
   }
 
   /** Reads on from the end of what is held. Answers whether there was anything. Callers share one read. */
@@ -117,7 +117,7 @@ export class LogReader {
 
   /** The messages at `offsets` (rising), as many as one read brings. Nothing is held. */
   async find(offsets: readonly number[], { retired } = { retired: false }): Promise<Result<FoundAnswer>> {
-    const answer = await this.topic.readOffsets({ offsets, retired });
+    const answer = asOwn(await this.topic.readOffsets({ offsets, retired }));
     if (!answer.ok) return answer;
     const { runs, earliest } = answer.value;
     const found = new Map(

@@ -8,8 +8,8 @@ import type { Runtime } from "../runtime";
 import { closings, type Frame, readFrame, type SocketAsk } from "../socket-calls";
 import type { LeaseRef, SettleStatus } from "../subscription-calls";
 import type { Loaded } from "./loaded";
-import { heard, isLeaseOf, openSocket } from "./socket";
-import type { Socket } from "./socket-pump";
+import { endOf, heard, isLeaseOf, openSocket, type Socket } from "./socket";
+import type { SocketDoor } from "./socket-door";
 import type { SocketStore } from "./socket-store";
 import type { SubscriptionMemory } from "./subscription-memory";
 
@@ -23,11 +23,12 @@ export class SocketDesk {
   constructor(
     private readonly memory: SubscriptionMemory,
     private readonly sockets: SocketStore,
+    private readonly door: SocketDoor,
     private readonly runtime: () => Runtime,
   ) {}
 
   /** Opens a socket. Answers the end that its consumer gets. */
-  async open({ credit, ackDeadlineMs }: SocketAsk): Promise<Result<WebSocket>> {
+  async open(ask: SocketAsk): Promise<Result<WebSocket>> {
     return this.memory.whenLive((state) => {
       if (state.row.settings.type !== "pull")
         return refuse("not-pull", "This subscription sends by itself: nothing is pulled from it.");
@@ -36,9 +37,10 @@ export class SocketDesk {
         return refuse("too-many-requests", detail, { limit: limits.socketsPerPartition });
       }
       const { now, newId } = this.runtime();
-      const opened = openSocket(newId(), { credit, ackDeadlineMs, now: now() });
+      const opened = openSocket(newId(), ask, now());
       const { partition } = state.row;
-      const socket = this.sockets.accept(opened, { type: "open", partition, credit, until: opened.until });
+      const told = { partition, credit: ask.credit, until: endOf(opened) };
+      const socket = this.sockets.accept(opened, { type: "open", ...told });
       this.memory.goOn(state);
       return ok(socket);
     });
@@ -46,6 +48,7 @@ export class SocketDesk {
 
   /** Does what a consumer asks for, and answers it. */
   async hear(socket: Socket, data: string | ArrayBuffer): Promise<void> {
+    if (!(await this.door.admits(socket))) return;
     if (typeof data !== "string") return socket.close(closings.notText, "frames are text");
     if (data.length > limits.socketFrameInBytes)
       return socket.close(closings.tooLarge, "the frame is too large");

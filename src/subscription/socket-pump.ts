@@ -10,22 +10,15 @@ import type { LeaseAnswer } from "../subscription-calls";
 import type { LeaseDesk } from "./lease-desk";
 import { Rounds } from "./rounds";
 import type { SettleDesk } from "./settle-desk";
-import { leaseIdOf, roomOf, type SocketState, sent } from "./socket";
+import { leaseIdOf, roomOf, type Socket, sent } from "./socket";
+import type { SocketDoor } from "./socket-door";
 import type { SubscriptionRow } from "./subscription-store";
-
-/** An open socket. */
-export type Socket = Readonly<{
-  state(): SocketState;
-  keep(state: SocketState): void;
-  send(frame: object): void;
-  close(code: number, reason: string): void;
-  isOpen(): boolean;
-}>;
 
 export type SocketPumpParts = Readonly<{
   desk: LeaseDesk;
   settles: SettleDesk;
   sockets: () => readonly Socket[];
+  door: SocketDoor;
   runtime: () => Runtime;
   row: () => SubscriptionRow;
   isLive: () => boolean;
@@ -63,7 +56,10 @@ export class SocketPump {
   }
 
   private async serve(socket: Socket): Promise<boolean> {
-    const { desk, row, runtime } = this.parts;
+    const { desk, door, row, runtime } = this.parts;
+    if (roomOf(socket.state()) === 0 || !socket.isOpen()) return false;
+    // What is leased to somebody who is not to have it would have to be taken back.
+    if (!(await door.admits(socket)) || !this.parts.isLive()) return false;
     const state = socket.state();
     const max = roomOf(state);
     if (max === 0 || !socket.isOpen()) return false;

@@ -2,8 +2,7 @@
 // leaves memory and costs nothing, and the sockets stay. What is known of one is attached to it.
 
 import { limits } from "../limits";
-import type { SocketState } from "./socket";
-import type { Socket } from "./socket-pump";
+import type { Socket, SocketState } from "./socket";
 
 /** The sockets that a hibernating object keeps. */
 export type SocketHost = Pick<

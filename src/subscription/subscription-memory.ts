@@ -2,6 +2,7 @@
 // transaction, then arm the alarm for what is due first. When that fails, memory is read afresh, and whoever waited
 // meanwhile is made to look again.
 
+import type { AdmissionCalls } from "../admission-calls";
 import type { DispatchCalls } from "../dispatch-calls";
 import type { Env } from "../env";
 import { type Refused, type Result, refuse } from "../errors";
@@ -14,6 +15,7 @@ import { dueAt } from "./due";
 import { EndpointDesk } from "./endpoint-desk";
 import { saveFiltered, setFilter } from "./filtering";
 import { assemble, type Loaded } from "./loaded";
+import { SocketDoor } from "./socket-door";
 import { SocketStore } from "./socket-store";
 import { StaleState } from "./stale-state";
 import type { SubscriptionStore } from "./subscription-store";
@@ -29,6 +31,7 @@ export type Host = Readonly<{
 export class SubscriptionMemory {
   readonly waiters = new Waiters();
   readonly sockets: SocketStore;
+  readonly door: SocketDoor;
   private held: Loaded | undefined;
   private armedAt: number | undefined;
   private readonly underway = { count: 0 };
@@ -38,6 +41,8 @@ export class SubscriptionMemory {
   constructor(private readonly host: Host) {
     this.endpoint = new EndpointDesk(host.store.health);
     this.sockets = new SocketStore(host.ctx);
+    const { Doorkeeper: keeper } = host.ctx.exports as unknown as { Doorkeeper: AdmissionCalls };
+    this.door = new SocketDoor({ keeper, runtime: host.runtime });
     this.load();
   }
 
@@ -59,7 +64,7 @@ export class SubscriptionMemory {
     this.held = assemble(row, {
       ...{ env, dispatcher, store, runtime, waiters: this.waiters, underway: this.underway },
       ...{ endpoint: this.endpoint, asking: this.asking },
-      sockets: () => this.sockets.all(),
+      ...{ sockets: () => this.sockets.all(), door: this.door },
       waitUntil: (work) => ctx.waitUntil(work),
       isLive: (state) => this.held === state,
       change: (state, decide) => this.change(state, decide),

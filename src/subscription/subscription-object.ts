@@ -18,6 +18,7 @@ import { ok, type Result } from "../errors";
 import type { ReportAnswer, ReportCall } from "../report-calls";
 import { type Runtime, systemRuntime } from "../runtime";
 import type { SeekAnswer, SeekCall } from "../seek-calls";
+import { readSocketAsk } from "../socket-calls";
 import type {
   ConfigureCall,
   ExpireAnswer,
@@ -58,7 +59,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const store = new SubscriptionStore(ctx.storage);
     const runtime = () => this.runtime;
     this.memory = new SubscriptionMemory({ ctx, env, store, runtime });
-    this.sockets = new SocketDesk(this.memory, this.memory.sockets, runtime);
+    this.sockets = new SocketDesk(this.memory, this.memory.sockets, this.memory.door, runtime);
     this.wakes = new WakeDesk(this.memory, runtime);
     const { memory, sockets, wakes } = this;
     this.life = new LifeDesk({ memory, sockets, wakes, store, runtime });
@@ -100,12 +101,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   /** Opens a socket: the one call that is a request, because only a response can carry one. */
   override async fetch(request: Request): Promise<Response> {
-    const query = new URL(request.url).searchParams;
-    const ackDeadlineMs = query.get("ackDeadlineMs");
-    const opened = await this.sockets.open({
-      credit: Number(query.get("credit")),
-      ...(ackDeadlineMs !== null && { ackDeadlineMs: Number(ackDeadlineMs) }),
-    });
+    const opened = await this.sockets.open(readSocketAsk(new URL(request.url).searchParams));
     if (!opened.ok) return Response.json(opened);
     return new Response(null, { status: 101, webSocket: opened.value });
   }

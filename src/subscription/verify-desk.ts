@@ -1,7 +1,7 @@
 // Has the endpoint of a push subscription verified: when its settings say that it is time, or when somebody asks. Only the
 // first partition does; the others learn of it by their settings. The asking is the dispatcher's, outside the alarm.
 
-import { ok, type Result, refuse } from "../errors";
+import { asOwn, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import type { Runtime } from "../runtime";
 import type { VerifyCall, VerifyCalls } from "../verify-calls";
@@ -55,9 +55,7 @@ export class VerifyDesk {
     // Should this object restart meanwhile, the alarm that is armed for then tries again.
     asking.until = runtime().now() + limits.verifyFlightMs;
     try {
-      const answer = await dispatcher.verify({ generation, ...call });
-      // Taken over, not handed on: an answer of another entrypoint holds on to its call.
-      return answer.ok ? ok(null) : { ok: false, error: { ...answer.error } };
+      return asOwn(await dispatcher.verify({ generation, ...call }));
     } catch (fault) {
       console.error(JSON.stringify({ at: "subscription.verify", subscription, fault: String(fault) }));
       return refuse("unavailable", "The endpoint could not be asked; try again.", {

@@ -1,7 +1,7 @@
 // Delayed messages whose keys leave with a raise: they go along, to wait where their keys are now. So a key's messages take
 // their offsets in one log, whenever they are due. It is done before the raise is: whoever stops it half way goes on.
 
-import { ok, type Result, refuse } from "../errors";
+import { asOwn, ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { partitionOf, type RecordBatch, unpackRecord } from "../record-batch";
 import type { BatchAnswer, TopicCalls } from "../topic-calls";
@@ -60,7 +60,7 @@ export class DepartureDesk {
   private async send(home: number, partitions: number, leaving: readonly Delayed[]): Promise<Result<null>> {
     const { delays, topicAt, write, isLive } = this.parts;
     const batches = leaving.map((delayed) => this.batchOf(delayed, home, partitions));
-    const answers = await topicAt(home).adopt({ batches }).catch(away);
+    const answers = asOwn(await topicAt(home).adopt({ batches }).catch(away));
     if (!answers.ok) return answers;
     const refused = answers.value.flatMap(errorsOf)[0];
     if (refused) return { ok: false, error: refused };

@@ -1,7 +1,7 @@
 // What a partition has to do with others since a raise: it asks its parent about ids that may have been published there,
 // answers its own children about theirs, and knows what it no longer takes.
 
-import { type BrokerError, ok, type Result, refuse } from "../errors";
+import { asOwn, type BrokerError, ok, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { type Cut, cutFor, movedTo } from "../raise";
 import type { RecordBatch } from "../record-batch";
@@ -107,7 +107,7 @@ export class LineageDesk {
   private async askAbove(ids: readonly string[], child: number): Promise<Result<readonly KnownId[]>> {
     const { parent } = this;
     if (!parent) return ok([]);
-    const answer = await this.parts.topicAt(parent.partition).knows({ ids, child }).catch(away);
+    const answer = asOwn(await this.parts.topicAt(parent.partition).knows({ ids, child }).catch(away));
     if (!answer.ok) return answer;
     const { known, cutAt } = answer.value;
     if (cutAt !== undefined && parent.cutAt === null) this.noteCut(cutAt);

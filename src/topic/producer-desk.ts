@@ -1,7 +1,7 @@
 // How far producers have come in this partition. One that a raise made asks the partition that its keys came from about a
 // producer that it has not met: that one counts on from there, and is not told to begin again.
 
-import { type BrokerError, ok, type Refused, type Result, refuse } from "../errors";
+import { asOwn, type BrokerError, ok, type Refused, type Result, refuse } from "../errors";
 import { limits } from "../limits";
 import { type Cut, cutFor } from "../raise";
 import type { RecordBatch } from "../record-batch";
@@ -53,11 +53,10 @@ export class ProducerDesk {
     return ok(null);
   }
 
-  private askParent(name: string, child: number): Promise<Result<ProducerPlace | null>> {
+  private async askParent(name: string, child: number): Promise<Result<ProducerPlace | null>> {
     const { lineage, topicAt } = this.parts;
-    return topicAt(lineage.parentPartition ?? 0)
-      .producer({ name, child })
-      .catch(away);
+    const parent = topicAt(lineage.parentPartition ?? 0);
+    return asOwn(await parent.producer({ name, child }).catch(away));
   }
 }
 

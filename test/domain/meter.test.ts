@@ -104,6 +104,120 @@ describe("many isolates", () => {
   });
 });
 
+describe("while the limiter is slow, or away, or answers out of turn", () => {
+  const deeds = fc.array(
+    fc.record({
+      isolate: fc.nat({ max: 1 }),
+      units: fc.integer({ min: 1, max: 4 }),
+      ms: fc.integer({ min: 0, max: 4_000 }),
+      which: fc.nat({ max: 20 }),
+      deed: fc.constantFrom("begin", "begin", "begin", "answer", "answer", "late", "unheard", "forgotten"),
+    }),
+    { maxLength: 150 },
+  );
+
+  test("an isolate lets no more pass in a window than the limit, and all of them no more than it and what they lent themselves", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 4, max: 30 }), deeds, (limit, all) => {
+        const { world, meters, begin, end, answer } = scene(minute(limit), [0, 0]);
+        const [passed, lent] = [new Map<string, number>(), new Map<string, number>()];
+        const note = (isolate: number, outcome: string, units: number) => {
+          const window = `${windowAt("perMinute", world.now).endsAt} ${isolate}`;
+          lent.set(window, meters[isolate]?.lent ?? 0);
+          if (outcome === "spent") passed.set(window, (passed.get(window) ?? 0) + units);
+        };
+        const pending: { isolate: number; ask: Ask; block: Block | undefined }[] = [];
+        for (const { isolate, units, ms, which, deed } of all) {
+          world.now += ms;
+          if (deed === "begin") {
+            const begun = begin(isolate, units);
+            note(isolate, begun.outcome, units);
+            if (begun.outcome !== "ask") continue;
+            // Some are cut a block at once, others only when their answer is on its way, and others never.
+            pending.push({ isolate, ask: begun.ask, block: which % 2 ? answer(begun.ask) : undefined });
+            continue;
+          }
+          const [one] = pending.splice(which % Math.max(1, pending.length), 1);
+          if (!one || deed === "forgotten") continue;
+          const block = deed === "unheard" ? undefined : (one.block ?? answer(one.ask));
+          const ended = end(one.isolate, one.ask, deed === "answer" ? block : undefined);
+          note(one.isolate, ended.outcome, one.ask.units);
+        }
+        const sumOf = (of: Map<string, number>, window: string) =>
+          [0, 1].reduce((sum, isolate) => sum + (of.get(`${window} ${isolate}`) ?? 0), 0);
+        expect(Math.max(0, ...passed.values())).toBeLessThanOrEqual(limit);
+        for (const [window] of [...passed.keys()].map((key) => key.split(" ") as [string])) {
+          expect(sumOf(passed, window)).toBeLessThanOrEqual(limit + sumOf(lent, window));
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test("an isolate pays what it lent itself from blocks that come after it lent: of 25 at once while the limiter wakes 10 pass, not 20", () => {
+    const { begin, end, answer } = scene(minute(10));
+    const asks = Array.from({ length: 25 }, () => {
+      const begun = begin(0, 1);
+      if (begun.outcome !== "ask") throw new Error("each asks for itself");
+      return begun.ask;
+    });
+    const late = asks.slice(0, 12).map((ask) => end(0, ask, undefined).outcome);
+    const inTime = asks.slice(12).map((ask) => end(0, ask, answer(ask)).outcome);
+    expect([...late, ...inTime].filter((outcome) => outcome === "spent")).toHaveLength(10);
+  });
+
+  test("it tells the limiter later what an ask carried that nobody ended", () => {
+    const { world, begin, end, answer } = scene(minute(10));
+    const first = begin(0, 4);
+    if (first.outcome === "ask") end(0, first.ask, undefined);
+    world.now += limits.limiterRetryMs;
+    const cutOff = begin(0, 1);
+    expect(cutOff).toMatchObject({ outcome: "ask", ask: { owed: 4 } });
+    const beside = begin(0, 1);
+    expect(beside).toMatchObject({ outcome: "ask", ask: { owed: 0 } });
+    world.now += limits.limiterTries * limits.limiterWaitMs;
+    const again = begin(0, 1);
+    expect(again).toMatchObject({ outcome: "ask", ask: { owed: 4 } });
+    if (again.outcome !== "ask") throw new Error("it asks");
+    expect(end(0, again.ask, answer(again.ask))).toMatchObject({ outcome: "spent", meter: { owed: 0 } });
+  });
+
+  test("it lends itself no second time in a window whose end it heard too early, for the answer was slow", () => {
+    const { world, begin, end, answer } = scene(minute(10));
+    const slow = begin(0, 4);
+    if (slow.outcome !== "ask") throw new Error("it asks");
+    world.now += limits.limiterWaitMs - 1;
+    expect(end(0, slow.ask, answer(slow.ask)).outcome).toBe("spent");
+    const attempt = () => {
+      const begun = begin(0, 1);
+      return begun.outcome === "ask" ? end(0, begun.ask, undefined).outcome : begun.outcome;
+    };
+    world.now = AT + 50_000;
+    expect(Array.from({ length: 6 }, attempt)).toEqual(Array(6).fill("spent"));
+    world.now = AT + 59_000;
+    expect(attempt()).toBe("refused");
+    world.now = AT + 60_000;
+    expect(attempt()).toBe("spent");
+  });
+
+  test("it keeps account of what it lent itself when an answer of the window before comes late", () => {
+    const { world, begin, end, answer } = scene(minute(3));
+    world.now = AT + 59_000;
+    const early = begin(0, 1);
+    if (early.outcome !== "ask") throw new Error("it asks");
+    const block = answer(early.ask);
+    world.now = AT + 60_500;
+    const attempt = () => {
+      const begun = begin(0, 1);
+      return begun.outcome === "ask" ? end(0, begun.ask, undefined).outcome : begun.outcome;
+    };
+    expect([attempt(), attempt(), attempt()]).toEqual(["spent", "spent", "spent"]);
+    expect(end(0, early.ask, block).outcome).toBe("again");
+    world.now += limits.limiterRetryMs;
+    expect(attempt()).toBe("away");
+  });
+});
+
 test("a busy isolate asks once for a block, not once for a request, and refusals ask nobody", () => {
   const { world, request } = scene(minute(1_000));
   const outcomes = Array.from({ length: 1_200 }, () => request());

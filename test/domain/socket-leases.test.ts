@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { isLeaseOf, leaseIdOf, openSocket } from "../../src/subscription/socket";
 
 const NOW = 1_764_000_000_000;
-const socketOf = (seq: number) => openSocket(v7({ msecs: NOW, seq }), { credit: 1, now: NOW });
+const socketOf = (seq: number) => openSocket(v7({ msecs: NOW, seq }), { credit: 1 }, NOW);
 
 describe("the leases of a socket", () => {
   test("differ, though they are made in one millisecond", () => {

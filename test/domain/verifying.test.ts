@@ -3,6 +3,7 @@
 import { Webhook } from "standardwebhooks";
 import { describe, expect, it, test } from "vitest";
 import { callbackText, readCallback } from "../../src/callback-token";
+import type { EndpointAuth } from "../../src/endpoint-secrets";
 import { newVerification, type VerificationWay } from "../../src/endpoint-verification";
 import { limits } from "../../src/limits";
 import { type Asked, askEndpoint, type Verifying } from "../../src/push/verifying";
@@ -86,6 +87,52 @@ describe("a challenge", () => {
     const good = { now: NOW, headers, body: request?.body ?? "" };
     expect(signedBy(SECRET, good)).toBe(true);
     expect(signedBy(SECRET, { ...good, body: `${good.body} ` })).toBe(false);
+  });
+
+  const oauth2: EndpointAuth = {
+    ...{ type: "oauth2", tokenUrl: "https://id.example.com/token", clientId: "pennypost" },
+    ...{ clientAuthentication: "header", secret: { plain: "hunter5" } },
+  };
+
+  it("goes without an access token, and the token URL is not asked, unless the endpoint refuses it for want of one", async () => {
+    for (const answer of [
+      new Response(CHALLENGE),
+      new Response("what?"),
+      new Response(null, { status: 404 }),
+    ]) {
+      const { sent, ask } = scene("challenge", { auth: oauth2 });
+      expect((await ask(() => answer.clone())).granted).toBe((await answer.text()) === CHALLENGE);
+      expect(sent.map(({ url, headers }) => [url, headers.get("authorization")])).toEqual([
+        ["https://hooks.example.com/in?token=hunter2", null],
+      ]);
+    }
+  });
+
+  it.each([401, 403])("that is answered %i is sent once more with an access token", async (status) => {
+    const { sent, ask } = scene("challenge", { auth: { ...oauth2, clientId: `client-${status}` } });
+    const answers = [
+      new Response(null, { status }),
+      Response.json({ access_token: "t0k", token_type: "Bearer", expires_in: 3_600 }),
+      new Response(CHALLENGE),
+    ];
+    expect(await ask(() => answers.shift() ?? new Response(null, { status: 500 }))).toEqual({
+      granted: true,
+    });
+    expect(sent.map(({ headers }) => headers.get("authorization"))).toEqual([
+      null,
+      expect.stringMatching(/^Basic /),
+      "Bearer t0k",
+    ]);
+    const again = scene("challenge", { auth: { ...oauth2, clientId: `client-${status}` } });
+    const grant = await again.ask(() => new Response(null, { status }));
+    expect([grant.granted, again.sent.length]).toEqual([false, 2]);
+  });
+
+  it("without an access token that it was asked for is no grant, and says why", async () => {
+    const { sent, ask } = scene("challenge", { auth: { ...oauth2, clientId: "nobody" } });
+    const grant = await ask(() => new Response(null, { status: 401 }));
+    expect(grant).toEqual({ granted: false, reason: "no access token from the token URL: it answered 401" });
+    expect(sent).toHaveLength(2);
   });
 
   it("that cannot be signed is not sent", async () => {

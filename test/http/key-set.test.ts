@@ -31,7 +31,12 @@ function isolate() {
     leave: () => {
       isAway = true;
     },
-    get: (path: string) => app.request(`${ORIGIN}${path}`, {}, bindings),
+    get: (path: string, address?: string) =>
+      app.request(
+        `${ORIGIN}${path}`,
+        { headers: address === undefined ? {} : { "cf-connecting-ip": address } },
+        bindings,
+      ),
   };
 }
 
@@ -67,4 +72,39 @@ test("a name that nobody has is asked for once in a while, and answered 404", as
     expect([response.status, response.headers.get("cache-control")]).toEqual([404, "public, max-age=10"]);
   }
   expect(questions()).toBe(1);
+});
+
+test("an address that makes up names is refused after a few, and costs D1 no more; others, and what is known, are not", async () => {
+  const topic = await api.topic();
+  const made = await api.call<{ endpoint: { keysUrl: string } }>("PUT", `${topic.path}/subscriptions/s`, {
+    json: { type: "push", endpoint: { url: "https://hooks.example.com/", signatures: ["v1a"] } },
+  });
+  const { keysUrl } = made.endpoint;
+  const { clock, questions, get } = isolate();
+  const madeUp = () => `/v1/signing-keys/${crypto.randomUUID()}`;
+  const at = "2001:db8::1";
+  await get(keysUrl, at);
+  for (let asked = 0; asked < limits.unknownKeySetsByAddress; asked++) {
+    expect((await get(madeUp(), at)).status).toBe(404);
+  }
+  const before = questions();
+  for (let asked = 0; asked < 20; asked++) {
+    const refused = await get(madeUp(), at);
+    expect([refused.status, Number(refused.headers.get("retry-after")) <= 60]).toEqual([429, true]);
+  }
+  expect((await get(keysUrl, at)).status).toBe(200);
+  expect(questions()).toBe(before);
+  expect((await get(madeUp(), "192.0.2.1")).status).toBe(404);
+  clock.advance(limits.unknownKeySetsMs);
+  expect((await get(keysUrl, at)).status).toBe(200);
+});
+
+test("all who make up names at once cost D1 no more questions in a minute than an isolate allows", async () => {
+  const { questions, get } = isolate();
+  const asks = Array.from({ length: limits.unknownKeySets + 100 }, (_, index) =>
+    get(`/v1/signing-keys/${crypto.randomUUID()}`, `198.51.${index % 256}.${index >> 8}`),
+  );
+  const statuses = (await Promise.all(asks)).map(({ status }) => status);
+  expect(statuses.filter((status) => status === 429)).toHaveLength(100);
+  expect(questions()).toBe(limits.unknownKeySets);
 });

@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 import type { Env } from "../../src/env";
 import { createApp } from "../../src/http/app";
 import type { LimiterCalls } from "../../src/limiter-calls";
+import type { TopicCalls } from "../../src/topic-calls";
 import { api, ORIGIN, ROOT_TOKEN } from "../support/api";
 import { unique } from "../support/contract-client";
 
@@ -17,8 +18,8 @@ const away: LimiterCalls = {
 };
 
 /** An isolate of its own, with this limiter. */
-function isolate(limiterAt: (name: string) => LimiterCalls) {
-  const own: Env = { ...real, LIMITER: { getByName: limiterAt } };
+function isolate(limiterAt: (name: string) => LimiterCalls, others: Partial<Env> = {}) {
+  const own: Env = { ...real, ...others, LIMITER: { getByName: limiterAt } };
   return async (method: string, path: string, token: string, body?: BodyInit) => {
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json", prefer: "wait" };
     const init = { method, headers, ...(body !== undefined && { body }) };
@@ -140,3 +141,22 @@ test("an ask whose answer is lost is asked again, and counts once", async () => 
   const { headers } = await call("GET", "/v1/topics", token);
   expect([calls, headers.get("ratelimit")]).toEqual([2, expect.stringMatching(/^"token-rate";r=9;t=\d+$/)]);
 });
+
+test.each(["messages", "request"])(
+  "a message to %s counts that may have been stored, though its answers were lost",
+  async (to) => {
+    const queue = await api.queue({ publishQuota: { perDay: 10 } });
+    const topicAt = (name: string): TopicCalls => {
+      const topic = real.TOPIC.getByName(name);
+      const append: TopicCalls["append"] = async (call) => {
+        await topic.append(call);
+        throw new Error("the answer is lost");
+      };
+      return new Proxy(topic, { get: (calls, key) => (key === "append" ? append : Reflect.get(calls, key)) });
+    };
+    const call = isolate((name) => real.LIMITER.getByName(name), { TOPIC: { getByName: topicAt } });
+    const { status, headers } = await call("POST", `${queue.path}/${to}`, ROOT_TOKEN, "{}");
+    expect([status, headers.get("ratelimit")]).toEqual([503, expect.stringContaining('"topic-quota";r=9;')]);
+    expect((await queue.stats())[0]).toMatchObject({ head: 1 });
+  },
+);

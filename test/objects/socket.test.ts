@@ -2,24 +2,42 @@
 
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
+import type { Admission } from "../../src/admission-calls";
+import { TokenStore } from "../../src/catalog/token-store";
+import { limits } from "../../src/limits";
 import type { SubscriptionSettings } from "../../src/settings";
+import { writeSocketAsk } from "../../src/socket-calls";
 import { frameReader } from "../support/contract-live";
-import { newSubscription, newTopic, useRuntime, value } from "../support/objects";
+import { bindings, newSubscription, newTopic, testRuntime, useRuntime, value } from "../support/objects";
 
 type Pulled = Readonly<{ id: string; ackId: string; attempt: number }>;
 
-async function listening(credit: number, settings: Partial<SubscriptionSettings> = {}) {
+async function listening(
+  credit: number,
+  settings: Partial<SubscriptionSettings> = {},
+  admission?: Admission,
+) {
   const topic = await newTopic();
   const made = await newSubscription(topic, settings);
   await useRuntime(made.subscription, { ...made.clock, newId: () => crypto.randomUUID() });
-  const response = await made.subscription.fetch(`https://subscription/?credit=${credit}`, {
+  const ask = writeSocketAsk({ credit, ...(admission && { admission }) });
+  const response = await made.subscription.fetch(`https://subscription/?${ask}`, {
     headers: { upgrade: "websocket" },
   });
   if (!response.webSocket) throw new Error("a socket came");
   response.webSocket.accept();
   const socket = frameReader(response.webSocket);
-  await socket.next("open");
-  return { topic, socket, ...made };
+  const { until } = await socket.next("open");
+  return { topic, socket, until, ...made };
+}
+
+/** A token in the catalog, by its hash or its id. */
+async function newAdmission(by: Admission["by"]) {
+  const [id, hash] = [crypto.randomUUID(), crypto.randomUUID().replaceAll("-", "").repeat(2)];
+  const store = new TokenStore(bindings.CATALOG, testRuntime(), () => undefined);
+  value(await store.insert({ id, name: "reader", hash, scopes: ["consume:*"], expiresAt: null }));
+  const admission: Admission = { by, token: by === "hash" ? hash : id };
+  return { admission, revoke: async () => value(await store.delete(id)) };
 }
 
 describe("a socket", () => {
@@ -97,5 +115,59 @@ describe("a socket", () => {
     expect(value(await subscription.stats())).toMatchObject({ leased: 17 });
     socket.say({ type: "credit", messages: 1 });
     await socket.messages<Pulled>(13);
+  });
+});
+
+describe("a socket that a token opened", () => {
+  test("goes on for as long as the token is there, also through an eviction", async () => {
+    const { admission } = await newAdmission("hash");
+    const { topic, socket, subscription, clock } = await listening(3, {}, admission);
+    clock.advance(limits.socketCheckMs);
+    await topic.publish("a");
+    expect((await socket.messages<Pulled>(1)).map(({ id }) => id)).toEqual(["a"]);
+    await evictDurableObject(subscription);
+    await topic.publish("b");
+    expect((await socket.messages<Pulled>(1)).map(({ id }) => id)).toEqual(["b"]);
+  });
+
+  test.each(["hash", "id"] as const)(
+    "by its %s, is sent nothing a minute after it was taken away",
+    async (by) => {
+      const { admission, revoke } = await newAdmission(by);
+      const { topic, socket, subscription, clock } = await listening(3, {}, admission);
+      await topic.publish("a");
+      await socket.messages<Pulled>(1);
+      await revoke();
+      clock.advance(limits.socketCheckMs);
+      await topic.publish("b");
+      expect(await socket.closed).toEqual({ code: 4401 });
+      expect(value(await subscription.stats())).toMatchObject({ nextOffset: 1, unread: 1 });
+    },
+  );
+
+  test("is not heard either, and what it holds goes to the next", async () => {
+    const { admission, revoke } = await newAdmission("hash");
+    const { topic, socket, subscription, clock, pull } = await listening(1, {}, admission);
+    await topic.publish("a");
+    const [message] = await socket.messages<Pulled>(1);
+    await revoke();
+    clock.advance(limits.socketCheckMs);
+    socket.say({ type: "ack", ackIds: message ? [message.ackId] : [] });
+    expect(await socket.closed).toEqual({ code: 4401 });
+    while (value(await subscription.stats()).leased > 0);
+    expect(value(await subscription.stats())).toMatchObject({ settled: 0, waiting: 1 });
+    expect((await pull()).deliveries).toHaveLength(1);
+  });
+
+  test("says when it ends if the token does sooner, and ends then", async () => {
+    const { admission } = await newAdmission("hash");
+    const soon = Date.now() + 20_000;
+    const { topic, socket, until, clock } = await listening(2, {}, { ...admission, until: soon });
+    expect(until).toBe(soon);
+    await topic.publish("a");
+    await socket.messages<Pulled>(1);
+    clock.advance(30_000);
+    await topic.publish("b");
+    expect(await socket.closed).toEqual({ code: 4401 });
   });
 });

@@ -137,6 +137,33 @@ describe("an access token", () => {
     expect(tokenRequests(world)).toHaveLength(2);
   });
 
+  it("that cannot be had is asked for later and later, and at once as before when it was had", async () => {
+    let isAway = true;
+    const world = new World(({ url }) => {
+      if (url !== TOKEN_URL) return new Response(null, { status: 204 });
+      return isAway ? new Response(null, { status: 503 }) : granting("token", 0);
+    });
+    const waits: unknown[] = [];
+    for (let tries = 1; tries <= 6; tries++) {
+      await world.dispatch(withOauth(1));
+      expect(tokenRequests(world)).toHaveLength(tries);
+      const { delayMs } = world.outcomes.get(0) as { delayMs: number };
+      waits.push(delayMs / limits.tokenAwayMs);
+      world.now += delayMs - 1;
+      await world.dispatch(withOauth(1));
+      expect(tokenRequests(world)).toHaveLength(tries);
+      expect(world.outcomes.get(0)).toMatchObject({ delayMs: 1 });
+      world.now += 1;
+    }
+    const most = limits.tokenAwayMostMs / limits.tokenAwayMs;
+    expect(waits).toEqual([1, 2, 4, 8, most, most]);
+    isAway = false;
+    await world.dispatch(withOauth(1));
+    isAway = true;
+    await world.dispatch(withOauth(1));
+    expect(world.outcomes.get(0)).toMatchObject({ result: "unsent", delayMs: limits.tokenAwayMs });
+  });
+
   it("is waited for only so long", async () => {
     const world = new World(({ url }) =>
       url === TOKEN_URL ? new Promise<never>(() => undefined) : new Response(),
