@@ -23,6 +23,8 @@ export type DispatchCall = Readonly<{
   /** Which processing of the log this is: completed work of another replay does not count. */
   replay: number;
   settings: SubscriptionSettings;
+  /** Of these settings; comes back with each report. */
+  version?: number;
   lease: LeaseAnswer;
   /** As fast as one dispatch can, unless it is said. */
   sending?: Sending;

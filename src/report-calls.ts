@@ -25,6 +25,8 @@ export type ReportCall = Readonly<{
   done: boolean;
   /** The endpoint answered 410, or the target topic was deleted: stop sending. */
   endpointGone?: boolean;
+  /** Of the settings that the dispatch went by, which may lead elsewhere by now. Not said by older dispatchers. */
+  version?: number;
   /** What the dispatch's answers so far tell about its endpoint. */
   signs?: EndpointSigns;
 }>;

@@ -88,7 +88,9 @@ async function report(run: Course, what: Omit<ReportCall, "leaseId">): Promise<b
   const nextSendAt = run.pace?.nextSendAt;
   const signs = { ...run.signs, ...(nextSendAt !== undefined && { nextSendAt }) };
   const gone = run.gone && { endpointGone: true };
-  const call = { leaseId: run.call.lease.leaseId, ...what, signs, ...gone };
+  const { lease, version } = run.call;
+  const by = version !== undefined && { version };
+  const call = { leaseId: lease.leaseId, ...what, signs, ...by, ...gone };
   const answer = await trying(run, limits.reportTries, async () => {
     const taken = await run.deps.report(call);
     if (taken.ok || LOST.has(taken.error.code)) return taken;

@@ -93,7 +93,8 @@ export class PushPump {
     const allowed = this.allowance();
     if (!allowed.send) return false;
     const leaseId = this.parts.runtime().newId();
-    const { settings } = this.parts.row();
+    const leasedFor = this.parts.row();
+    const { settings } = leasedFor;
     const { ackDeadlineMs } = settings;
     const max = Math.min(
       dispatchMessages(settings),
@@ -107,21 +108,19 @@ export class PushPump {
     this.parts.began();
     const { pace } = allowed.sending;
     if (pace) this.parts.endpoint.began(pace.perSecond, allowed.requests, this.parts.runtime().now());
-    this.parts.waitUntil(this.dispatch(lease, allowed.sending, settings));
+    this.parts.waitUntil(this.dispatch(lease, allowed.sending, leasedFor));
     return true;
   }
 
-  private async dispatch(
-    lease: LeaseAnswer,
-    sending: Sending,
-    leasedFor: SubscriptionSettings,
-  ): Promise<void> {
-    const { topic, subscription, generation, partition, settings: present } = this.parts.row();
+  private async dispatch(lease: LeaseAnswer, sending: Sending, leasedFor: SubscriptionRow): Promise<void> {
+    const present = this.parts.row();
+    const { topic, subscription, generation, partition } = present;
     // What was leased for one endpoint is not sent to another that nobody has verified.
-    const settings = isUnverified(present.push) ? leasedFor : present;
+    const { settings, version } = isUnverified(present.settings.push) ? leasedFor : present;
     try {
       const { replay } = this.parts.backlog.counters;
-      const call = { topic, subscription, generation, partition, replay, settings, lease, sending };
+      const of = { topic, subscription, generation, partition, replay };
+      const call = { ...of, settings, version, lease, sending };
       await this.parts.dispatcher.deliver(call, beginOnce());
     } catch (fault) {
       // How far it came is unknown. The ack deadline ends the lease.

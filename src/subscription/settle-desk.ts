@@ -50,9 +50,12 @@ export class SettleDesk {
     const moment = this.moment();
     const held = change(() => {
       const held = report(backlog, call, settings(), moment, endpoint.spares());
-      endpoint.judge(call, row(), this.isBehind(moment.now), moment);
-      // It is gone for good. The catalog is told by the dispatcher; here it holds at once.
-      if (call.endpointGone) pause(settings().forward ? "target-gone" : "endpoint-gone");
+      // What went by former settings may have led elsewhere: its answers tell nothing of where these lead.
+      if (call.version === undefined || call.version === row().version) {
+        endpoint.judge(call, row(), this.isBehind(moment.now), moment);
+        // It is gone for good. The catalog is told by the dispatcher; here it holds at once.
+        if (call.endpointGone) pause(settings().forward ? "target-gone" : "endpoint-gone");
+      }
       return held;
     });
     const stop = call.done ? undefined : endpoint.stop(moment.now);

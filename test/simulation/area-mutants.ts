@@ -6,11 +6,11 @@ import type { Feature } from "./plan";
 
 type Area = readonly Omit<Mutant, "features">[];
 
-function of(features: readonly Feature[], area: Area): readonly Mutant[] {
+export function of(features: readonly Feature[], area: Area): readonly Mutant[] {
   return area.map((mutant) => ({ ...mutant, features }));
 }
 
-function one(name: string, file: string, find: string, put: string): Mutant {
+export function one(name: string, file: string, find: string, put: string): Mutant {
   return { name, edits: [{ file: `src/${file}`, find, put }] };
 }
 

@@ -91,6 +91,18 @@ const NAMES = [
   ...(["filtered", "filtersChanged"] as const),
   // deadlines that passed: of several at once, of one alone, and what came back in smaller company
   ...(["silencesShared", "silencesAlone", "companyHalved"] as const),
+  // forwards
+  ...([
+    "forwardBatches",
+    "forwardsStored",
+    "forwardsKnown",
+    "forwardsTwice",
+    "forwardsInOrder",
+    "loopsEnded",
+    "targetsFull",
+    "targetsGone",
+    "boundAnew",
+  ] as const),
 ] as const;
 
 export type Met = (typeof NAMES)[number];

@@ -73,8 +73,11 @@ export class Dangers {
     const { chance, counts, platform } = this.world;
     counts.topicOutages += 1;
     if (chance.happens(0.4)) this.databaseAway(platform.catalog, 600_000);
-    const partitions = this.world.topicRow()?.partitions ?? 1;
-    this.away(this.world.topicObject(chance.below(partitions)).name, 600_000);
+    const { targets } = this.world.plan.forwards;
+    const name = targets.length > 0 && chance.happens(0.6) ? chance.pick(targets).name : undefined;
+    const row = this.world.topicRow(name);
+    const partition = chance.below(row?.partitions ?? 1);
+    this.away(this.world.topicObject(partition, row?.generation).name, 600_000);
   }
 
   /** Longer than an ack deadline. */

@@ -4,7 +4,9 @@
 
 import type { DispatchCall } from "../../src/dispatch-calls";
 import type { Result } from "../../src/errors";
+import { limits } from "../../src/limits";
 import { unpackRecords } from "../../src/record-batch";
+import type { SubscriptionSettings } from "../../src/settings";
 import { isReceiverLease, type LeaseAnswer } from "../../src/subscription-calls";
 import { checkAccounts, type Ended, type Overdue } from "./accounts";
 import type { Counts } from "./coverage";
@@ -25,8 +27,8 @@ export type WitnessParts = EvidenceParts &
   Readonly<{
     /** The witnesses of the partitions that a raise made this one of, the nearest first. */
     ancestors: () => readonly DeliveryWitness[];
-    /** Whether the endpoint has acknowledged a message; always true where there is none. */
-    isAcknowledged: (id: string, isPush: boolean) => boolean;
+    /** Whether the endpoint has acknowledged a message, or the target has it; always true where there is neither. */
+    isAcknowledged: (id: string, settings: SubscriptionSettings) => boolean;
   }>;
 
 export class DeliveryWitness implements Standing {
@@ -152,7 +154,7 @@ export class DeliveryWitness implements Standing {
       const isOverdue = held.attempts === 0 && held.state === "waiting" && this.mayExpire(offset, at);
       if (!isProven && (isOverdue || this.told.settledNow.has(offset))) continue;
       if (!isProven) throw new Error(`${offset} left without an ack under its newest lease ${leaseId}`);
-      if (!this.parts.isAcknowledged(this.idAt(offset), after.settings.type === "push"))
+      if (!this.parts.isAcknowledged(this.idAt(offset), after.settings))
         throw new Error(`${offset} was settled though its endpoint acknowledged nothing`);
       this.finished.set(offset, "acked");
     }
@@ -339,6 +341,7 @@ export class DeliveryWitness implements Standing {
         throw new Error(`${offset} died as ${reason} of lane ${key}, and ${parks ? "holds" : "frees"} it`);
       this.counts.deadLetters += 1;
       if (reason === "expired") this.counts.diedExpired += 1;
+      if (reason === "loop") this.loopEnded(offset);
       if (parks) this.counts.parkedLanes += 1;
     }
     this.counts.followers += Math.max(0, after.followers - before.followers);
@@ -355,6 +358,12 @@ export class DeliveryWitness implements Standing {
       const isLate = held.state === "leased" && isReceiverLease(held.leaseId) && this.failedBy(offset, after);
       if (isLate) this.counts.receiversLate += 1;
     }
+  }
+
+  private loopEnded(offset: number): void {
+    const { hops = 0 } = this.log.log(this.partition)[offset] ?? {};
+    if (hops < limits.forwardHops) throw new Error(`${offset} died in a loop after ${hops} hops`);
+    this.counts.loopsEnded += 1;
   }
 
   /** Whether the delivery that a receiver held was given back, by the deadline and not by a failure it told of. */

@@ -8,6 +8,7 @@ import { subscriptionPlace } from "../../src/http/place-routes";
 import type { Owner } from "./agenda";
 import type { Clients } from "./clients";
 import type { Watched } from "./lives";
+import type { Grave } from "./picture";
 import { TARGET } from "./world";
 
 type Chosen = Readonly<{ ids: readonly Readonly<{ partition: number; epoch: number; offset: number }>[] }>;
@@ -28,11 +29,12 @@ export class LetterSteps {
     if (watched) this.clients.call(watched.object.remote, "purge", [this.selection(watched)]);
   }
 
-  /** All there is, however often it went round; what has expired cannot be delivered any more, and is removed. */
+  /** All there is, however often it went round; what can never be delivered, expired or in a loop, is removed. */
   clear({ object, picture, topic, partition }: Watched): void {
     const { now } = this.clients.world.platform.agenda;
-    const isOver = (offset: number) => topic.log.hasExpired(partition, offset, now);
-    const offsets = [...(picture?.dead.keys() ?? [])].filter(isOver);
+    const isOver = ([offset, { reason }]: [number, Grave]) =>
+      reason === "loop" || topic.log.hasExpired(partition, offset, now);
+    const offsets = [...(picture?.dead ?? [])].filter(isOver).map(([offset]) => offset);
     const epoch = picture?.counters.epoch ?? 0;
     if (offsets.length > 0) this.clients.call(object.remote, "purge", [{ offsets, epoch }]);
     else this.clients.call(object.remote, "redrive", [{ all: true, limit: 1_000, force: true }]);

@@ -4,12 +4,14 @@
 import { deleteSubscription, putSubscription, setPaused } from "../../src/catalog/subscription-lifecycle";
 import { deleteTopic, putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Result } from "../../src/errors";
+import { bindAnew } from "../../src/http/forward-target-store";
+import { subscriptionPlace } from "../../src/http/place-routes";
+import { rootPrincipal } from "../../src/http/scope";
 import type { StartAt, SubscriptionSettings } from "../../src/settings";
 import type { Owner } from "./agenda";
 import type { Clients } from "./clients";
 import type { Watched } from "./lives";
-import { otherFilter, otherSettings, type PlannedSubscription } from "./plan";
-import { TOPIC } from "./world";
+import { otherFilter, otherSettings, type PlannedSubscription, TOPIC } from "./plan";
 
 export class LifeSteps {
   /** Settings as they were last asked for, by subscription. */
@@ -29,8 +31,26 @@ export class LifeSteps {
 
   setPaused(paused: boolean, watched: Watched | undefined = this.clients.some()): void {
     if (!watched) return;
-    const { topic, name } = watched;
-    this.change((owner) => setPaused(this.catalog(owner), topic.name, name, paused));
+    const { topic, name, picture } = watched;
+    const pause = (owner: Owner) => setPaused(this.catalog(owner), topic.name, name, paused);
+    if (paused || !picture?.settings.forward) this.change(pause);
+    else this.change((owner) => this.bindAnew(owner, watched, pause));
+  }
+
+  /** As a forward is resumed: bound to the life that its target has by now. */
+  private async bindAnew(
+    owner: Owner,
+    { topic, name }: Watched,
+    resume: (owner: Owner) => Promise<Result<unknown>>,
+  ): Promise<Result<unknown>> {
+    const { platform, counts } = this.clients.world;
+    const broker = platform.brokerFor(owner);
+    const found = await subscriptionPlace.find(broker, { topic: topic.name, subscription: name });
+    if (!found.ok) return found;
+    const bound = await bindAnew(broker, rootPrincipal, found.value);
+    if (!bound.ok) return bound;
+    if (bound.value.version > found.value.subscription.version) counts.boundAnew += 1;
+    return resume(owner);
   }
 
   settings(): void {
@@ -42,34 +62,54 @@ export class LifeSteps {
   }
 
   private ask(other: typeof otherSettings): void {
-    const planned = this.clients.chance.pick(this.clients.world.plan.subscriptions);
-    const held = this.asked.get(planned.name) ?? planned.settings;
-    this.asked.set(planned.name, other(this.clients.chance, held));
+    const planned = this.clients.chance.pick(this.planned);
+    const held = this.asked.get(nameOf(planned)) ?? planned.settings;
+    this.asked.set(nameOf(planned), other(this.clients.chance, held));
     this.putSubscription(planned, { at: "earliest" });
   }
 
   raise(): void {
-    const { plan, topicRow } = this.shown;
-    const partitions = (topicRow?.partitions ?? plan.partitions) * 2;
+    const { world } = this.clients;
+    const { plan } = world;
+    const name = this.someTopic();
+    const partitions = (world.topicRow(name)?.partitions ?? plan.partitions) * 2;
     if (partitions > plan.mostPartitions) return;
-    this.clients.world.counts.raises += 1;
-    this.putTopic(partitions);
+    world.counts.raises += 1;
+    this.putTopic(name, partitions);
+  }
+
+  /** Every topic of the world that is not there for one purpose only, and every subscription. */
+  private get topics(): readonly string[] {
+    return [TOPIC, ...this.clients.world.plan.forwards.targets.map(({ name }) => name)];
+  }
+
+  private get planned(): readonly PlannedSubscription[] {
+    const { subscriptions, forwards } = this.clients.world.plan;
+    return [...subscriptions, ...forwards.subscriptions];
+  }
+
+  private someTopic(): string {
+    const { topics } = this;
+    return topics.length === 1 ? TOPIC : this.clients.chance.pick(topics);
   }
 
   // ── deletion, and creation anew ────────────────────────────────────────────────────────────────────
 
   remove(): void {
     const { world, chance } = this.clients;
-    if (world.plan.replacesTopic && chance.happens(0.5)) this.removeTopic();
+    const { targets } = world.plan.forwards;
+    if (targets.length > 0 && chance.happens(0.4)) this.removeTopic(chance.pick(targets).name);
+    else if (world.plan.replacesTopic && chance.happens(0.5)) this.removeTopic(TOPIC);
     else this.removeSubscription();
   }
 
   private removeSubscription(): void {
     const { world, chance } = this.clients;
-    const { name } = chance.pick(world.plan.subscriptions);
-    const ended = this.generationsOf(TOPIC, name);
+    const planned = chance.pick(this.planned);
+    const { name } = planned;
+    const ended = this.generationsOf(topicOf(planned), name);
     if (ended.length === 0) return;
-    const topic = world.topicRow();
+    const topic = world.topicRow(topicOf(planned));
     if (!topic) return;
     this.change(
       (owner) => deleteSubscription(this.catalog(owner), world.entryOf(topic), name),
@@ -81,13 +121,13 @@ export class LifeSteps {
     );
   }
 
-  private removeTopic(): void {
+  private removeTopic(name: string): void {
     const { world } = this.clients;
-    const topic = world.topicRow();
+    const topic = world.topicRow(name);
     if (!topic) return;
-    const ended = [topic.generation, ...this.generationsOf(TOPIC)];
+    const ended = [topic.generation, ...this.generationsOf(name)];
     this.change(
-      (owner) => deleteTopic(this.catalog(owner), TOPIC),
+      (owner) => deleteTopic(this.catalog(owner), name),
       (answer) => {
         if (!answer.ok) return;
         world.counts.topicsDeleted += 1;
@@ -107,13 +147,15 @@ export class LifeSteps {
   /** Creates what is not there. */
   create(startAt: StartAt = this.clients.chance.pick([{ at: "earliest" }, { at: "latest" }])): void {
     const { world } = this.clients;
-    const topic = world.topicRow();
-    if (topic?.state !== "active") this.putTopic();
-    else
-      for (const planned of world.plan.subscriptions) {
-        const row = this.rowOf(topic.generation, planned.name);
-        if (row?.state !== "active") this.putSubscription(planned, startAt);
-      }
+    for (const name of this.topics) {
+      const topic = world.topicRow(name);
+      if (topic?.state !== "active") this.putTopic(name);
+      else
+        for (const planned of this.planned.filter((each) => topicOf(each) === name)) {
+          const row = this.rowOf(topic.generation, planned.name);
+          if (row?.state !== "active") this.putSubscription(planned, startAt);
+        }
+    }
   }
 
   // ── at the end ─────────────────────────────────────────────────────────────────────────────────────
@@ -122,10 +164,12 @@ export class LifeSteps {
   get isWhole(): boolean {
     const { world } = this.clients;
     const { plan } = world;
-    const topic = world.topicRow();
-    if (this.underWay > 0 || topic?.state !== "active" || world.isRaising) return false;
-    return plan.subscriptions.every(({ name }) => {
-      const row = this.rowOf(topic.generation, name);
+    if (this.underWay > 0 || world.isRaising) return false;
+    if (this.topics.some((name) => world.topicRow(name)?.state !== "active")) return false;
+    return this.planned.every((planned) => {
+      const topic = world.topicRow(topicOf(planned));
+      if (!topic) return false;
+      const row = this.rowOf(topic.generation, planned.name);
       if (row?.state !== "active") return false;
       const mine = world.living.filter(({ generation }) => generation === row.generation);
       // What an object missed of a change is the sweep's to repair.
@@ -137,13 +181,9 @@ export class LifeSteps {
   /** Repeats what is not done. */
   restore(): void {
     if (this.underWay > 0) return;
-    if (this.clients.world.isRaising) this.putTopic();
-    else this.create({ at: "earliest" });
-  }
-
-  private get shown() {
-    const { world } = this.clients;
-    return { plan: world.plan, topicRow: world.topicRow() };
+    const { raising } = this.clients.world;
+    if (raising.length === 0) this.create({ at: "earliest" });
+    for (const name of raising) this.putTopic(name);
   }
 
   private rowOf(topicGeneration: string, name: string) {
@@ -152,16 +192,11 @@ export class LifeSteps {
       .find((row) => row.topicGeneration === topicGeneration && row.name === name);
   }
 
-  private putTopic(partitions?: number): void {
+  private putTopic(name: string, partitions?: number): void {
     const { world } = this.clients;
-    const isNew = world.topicRow() === undefined;
-    const first = partitions ?? (isNew ? world.plan.partitions : undefined);
-    const wanted = {
-      name: TOPIC,
-      kind: "topic",
-      partitions: first,
-      settings: world.topicSettings(TOPIC),
-    } as const;
+    const isNew = world.topicRow(name) === undefined;
+    const first = partitions ?? (isNew ? world.plannedPartitions(name) : undefined);
+    const wanted = { name, kind: "topic", partitions: first, settings: world.topicSettings(name) } as const;
     this.change(
       (owner) => putTopic(this.catalog(owner), wanted),
       (answer) => {
@@ -170,14 +205,13 @@ export class LifeSteps {
     );
   }
 
-  private putSubscription({ name, settings }: PlannedSubscription, startAt: StartAt): void {
+  private putSubscription(planned: PlannedSubscription, startAt: StartAt): void {
     const { world } = this.clients;
-    const topic = world.topicRow();
-    if (!topic) return;
-    const wanted = {
-      ...{ topic: world.entryOf(topic), name, startAt },
-      settings: this.asked.get(name) ?? settings,
-    };
+    const topic = world.topicRow(topicOf(planned));
+    const held = this.asked.get(nameOf(planned)) ?? planned.settings;
+    const settings = world.settingsOf({ ...planned, settings: held });
+    if (!topic || !settings) return;
+    const wanted = { topic: world.entryOf(topic), name: planned.name, startAt, settings };
     this.change(
       (owner) => putSubscription(this.catalog(owner), wanted),
       (answer) => {
@@ -206,6 +240,15 @@ export class LifeSteps {
   private catalog(owner: Owner) {
     return this.clients.world.platform.catalogFor(owner);
   }
+}
+
+function topicOf({ topic = TOPIC }: PlannedSubscription): string {
+  return topic;
+}
+
+/** Among all of a world. */
+function nameOf(planned: PlannedSubscription): string {
+  return `${topicOf(planned)}/${planned.name}`;
 }
 
 function sameText(one: unknown, other: unknown): boolean {

@@ -18,9 +18,13 @@ export type Logged = Readonly<{
   text: string;
   storedAt: number;
   expiresAt: number | undefined;
+  publishedAt: number;
+  /** How often it was forwarded before it came here. */
+  hops: number;
 }>;
 
 const decoder = new TextDecoder();
+const BROKER_ID_PREFIX = "018bcfe5-6800-7000-8000-";
 /** `r-NAME-3` is the third message of the relay NAME. */
 const NUMBERED = /^(r-\w+)-(\d+)$/;
 
@@ -36,10 +40,17 @@ export class LogWitness {
   constructor(
     private readonly publications: Publications,
     private readonly counts: Counts,
-    private readonly life: Readonly<{ bornAt: number; retentionMs: number; isTarget: boolean }>,
+    private readonly life: Readonly<{
+      bornAt: number;
+      retentionMs: number;
+      /** What is in it was published elsewhere. */
+      isTarget: boolean;
+      /** Whether what the broker named may stand there twice. */
+      repeats: boolean;
+    }>,
   ) {
     this.delays = new DelayWitness(counts);
-    publications.logs.push(this);
+    if (!life.isTarget) publications.logs.push(this);
   }
 
   get cancelled(): ReadonlySet<string> {
@@ -53,6 +64,11 @@ export class LogWitness {
 
   placeOf(id: string): Place | undefined {
     return this.places.get(id);
+  }
+
+  /** Where in a partition it stands: in one place, or where messages repeat in more. */
+  offsetsOf(id: string, partition: number): readonly number[] {
+    return this.log(partition).flatMap((logged, offset) => (logged.id === id ? [offset] : []));
   }
 
   /** Whether it may be that nobody is handed the message any more: it expired, or is past its retention. */
@@ -113,8 +129,8 @@ export class LogWitness {
         if (known) return;
         if (offset !== log.length) throw new Error(`offset ${offset} follows ${log.length - 1}: not dense`);
         this.isNew(message, text, { partition, offset }, run.storedAt);
-        const { id, orderingKey: key, subject, expiresAt } = message;
-        log.push({ id, key, subject, text, storedAt: run.storedAt, expiresAt });
+        const { id, orderingKey: key, subject, expiresAt, publishedAt, hops = 0 } = message;
+        log.push({ id, key, subject, text, storedAt: run.storedAt, expiresAt, publishedAt, hops });
       });
     }
   }
@@ -124,6 +140,10 @@ export class LogWitness {
     // What was moved here was published elsewhere, long before.
     this.publications.arrived(id, orderingKey, text, this.life.isTarget ? 0 : this.life.bornAt);
     const known = this.places.get(id);
+    if (known && this.life.repeats && isNamedByBroker(id)) {
+      this.counts.forwardsTwice += 1;
+      return;
+    }
     if (known)
       throw new Error(`${id} is stored twice: at ${JSON.stringify(known)} and ${JSON.stringify(place)}`);
     this.places.set(id, place);
@@ -134,6 +154,16 @@ export class LogWitness {
     if (Number(number) !== last + 1) throw new Error(`${id} was stored after number ${last} of its producer`);
     this.numbers.set(relay, last + 1);
   }
+}
+
+/** Whether the broker made this id, and no publisher did. */
+function isNamedByBroker(id: string): boolean {
+  return id.startsWith(BROKER_ID_PREFIX);
+}
+
+/** The `n`th id of the broker's making, as publishers of worlds that forward get it: a UUIDv7. */
+export function brokerId(n: number): string {
+  return `${BROKER_ID_PREFIX}${n.toString(16).padStart(12, "0")}`;
 }
 
 /** The ids in a packed record batch. */

@@ -6,8 +6,10 @@ import { readText } from "../support/source-tree";
 import { AREA_MUTANTS } from "./area-mutants";
 import { applyEdit, bundleWorker, migrationsDir } from "./bundle";
 import { MUTANTS, type Mutant } from "./mutants";
+import { ROUTING_MUTANTS } from "./routing-mutants";
 import type { WorkerReport, WorkerTask } from "./simulation-worker";
 
+const ALL = [...MUTANTS, ...AREA_MUTANTS, ...ROUTING_MUTANTS];
 /** The first that breaks a promise ends the hunt: nearly all are found in the first few. */
 const SEEDS = 100;
 
@@ -35,7 +37,7 @@ async function hunt({ edits, features = [] }: Mutant): Promise<Found | undefined
 }
 
 describe("the simulation finds", { concurrent: true }, () => {
-  for (const mutant of [...MUTANTS, ...AREA_MUTANTS]) {
+  for (const mutant of ALL) {
     test(mutant.name, { timeout: 240_000 }, async () => {
       const found = await hunt(mutant);
       console.info(`${mutant.name}: seed ${found?.seed}, step ${found?.steps}: ${found?.why.split("\n")[0]}`);
@@ -45,7 +47,7 @@ describe("the simulation finds", { concurrent: true }, () => {
 });
 
 test("every mutant's snippets are in the source exactly once", () => {
-  for (const edit of [...MUTANTS, ...AREA_MUTANTS].flatMap(({ edits }) => edits))
+  for (const edit of ALL.flatMap(({ edits }) => edits))
     expect(() => applyEdit(readText(edit.file), edit)).not.toThrow();
 });
 

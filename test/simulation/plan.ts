@@ -8,9 +8,17 @@ import {
   type PushSettings,
   type SubscriptionSettings,
 } from "../../src/settings";
-import type { Chance } from "./chance";
+import { Chance } from "./chance";
+import { type ForwardPlan, forwardPlanOf, NO_FORWARDS } from "./forward-plan";
 
-export type PlannedSubscription = Readonly<{ name: string; settings: SubscriptionSettings }>;
+export type PlannedSubscription = Readonly<{
+  name: string;
+  settings: SubscriptionSettings;
+  /** The topic that it reads; the one that is published to when it is not said. */
+  topic?: string;
+  /** The topic that it forwards to. */
+  to?: string;
+}>;
 
 /** What only some worlds have. More at once would drown each other. */
 const FEATURES = {
@@ -25,7 +33,12 @@ const FEATURES = {
   settings: 0.25,
   filters: 0.3,
 } as const;
-export type Feature = keyof typeof FEATURES;
+/** Drawn by a chance of their own: a seed whose world has none of them lives as it did before they were there. */
+const LATER = { forwards: 0.3 } as const;
+export type Feature = keyof typeof FEATURES | keyof typeof LATER;
+
+/** The topic that is published to. */
+export const TOPIC = "t";
 
 export type Plan = Readonly<{
   features: ReadonlySet<Feature>;
@@ -34,6 +47,8 @@ export type Plan = Readonly<{
   mostPartitions: number;
   retentionMs: number;
   subscriptions: readonly PlannedSubscription[];
+  /** What is forwarded, and whither. */
+  forwards: ForwardPlan;
   keys: readonly (string | undefined)[];
   subjects: readonly (string | undefined)[];
   /** Relays that number what they publish. */
@@ -50,13 +65,15 @@ export type Plan = Readonly<{
   crashiness: number;
 }>;
 
+const LATER_SEED = 0x5eed0003;
 export const ACK_DEADLINE_MS = 10_000;
 export const MOST_ACK_DEADLINE_MS = 20_000;
 export const TIMEOUT_MS = 4_000;
 
-/** Draws a plan; with `only`, its features are those. */
-export function planOf(chance: Chance, only?: readonly Feature[]): Plan {
-  const drawn = featuresOf(chance);
+/** Draws a plan by `seed`; with `only`, its features are those. */
+export function planOf(chance: Chance, seed: number, only?: readonly Feature[]): Plan {
+  const later = new Chance(seed ^ LATER_SEED);
+  const drawn = withLater(later, featuresOf(chance));
   const features = only ? new Set(only) : drawn;
   const has = (feature: Feature) => features.has(feature);
   const partitions = has("raise") ? chance.pick([1, 1, 2]) : chance.pick([1, 1, 1, 2]);
@@ -67,9 +84,16 @@ export function planOf(chance: Chance, only?: readonly Feature[]): Plan {
     retentionMs: has("retention")
       ? chance.pick([limits.minRetentionMs, 2 * limits.minRetentionMs])
       : limits.defaultRetentionMs,
-    subscriptions: subscriptionsOf(chance, features).map((planned) =>
-      has("filters") ? { ...planned, settings: otherFilter(chance, planned.settings) } : planned,
-    ),
+    subscriptions: subscriptionsOf(chance, features)
+      .map((planned) =>
+        has("filters") ? { ...planned, settings: otherFilter(chance, planned.settings) } : planned,
+      )
+      .slice(0, has("forwards") ? 1 : undefined),
+    forwards: has("forwards")
+      ? forwardPlanOf(later, {
+          ...{ source: TOPIC, ends: has("rebirth"), changes: has("settings"), filters: has("filters") },
+        })
+      : NO_FORWARDS,
     keys: chance.pick([
       [undefined, undefined, "a", "b", "c"],
       ["a", "b"],
@@ -86,9 +110,19 @@ export function planOf(chance: Chance, only?: readonly Feature[]): Plan {
 }
 
 function featuresOf(chance: Chance): ReadonlySet<Feature> {
-  const drawn = (Object.keys(FEATURES) as Feature[]).filter((feature) => chance.happens(FEATURES[feature]));
+  const all = Object.keys(FEATURES) as (keyof typeof FEATURES)[];
+  const drawn: Feature[] = all.filter((feature) => chance.happens(FEATURES[feature]));
   while (drawn.length > 3) drawn.splice(chance.below(drawn.length), 1);
   return new Set(drawn);
+}
+
+/** More of a world's features, in the place of some that were drawn. */
+function withLater(chance: Chance, drawn: ReadonlySet<Feature>): ReadonlySet<Feature> {
+  const more = (Object.keys(LATER) as (keyof typeof LATER)[]).filter((each) => chance.happens(LATER[each]));
+  if (more.length === 0) return drawn;
+  const held = [...drawn].filter((feature) => feature !== "handOver");
+  while (held.length > 2) held.splice(chance.below(held.length), 1);
+  return new Set([...held, ...more]);
 }
 
 function subscriptionsOf(chance: Chance, features: ReadonlySet<Feature>): readonly PlannedSubscription[] {
@@ -147,13 +181,19 @@ export function otherFilter(chance: Chance, held: SubscriptionSettings): Subscri
   return subject ? { ...rest, filter: { subject } } : rest;
 }
 
+const GUARANTEES: Readonly<Record<SubscriptionSettings["type"], readonly Guarantee[]>> = {
+  push: ["at-least-once", "effectively-once", "at-most-once"],
+  pull: ["at-least-once", "at-most-once"],
+  forward: ["at-least-once", "effectively-once"],
+};
+
 /** Other settings for a subscription, of those that its type allows. */
 export function otherSettings(chance: Chance, held: SubscriptionSettings): SubscriptionSettings {
-  const guarantees: readonly Guarantee[] = held.push
-    ? ["at-least-once", "effectively-once", "at-most-once"]
-    : ["at-least-once", "at-most-once"];
+  const guarantees = GUARANTEES[held.type];
   const guarantee = chance.happens(0.3) ? chance.pick(guarantees) : held.guarantee;
-  const { retry, onExhausted, maxInFlight } = common(chance);
+  const { retry, onExhausted, ...other } = common(chance);
+  // How much a forward carries at once decides how large the rows of its target are.
+  const { maxInFlight } = held.type === "forward" ? held : other;
   return {
     ...held,
     ...{ guarantee, onExhausted, maxInFlight, maxRedrives: chance.pick([1, 20]) },

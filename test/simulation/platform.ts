@@ -11,7 +11,10 @@ import type { Broker } from "../../src/http/broker";
 import { consumeIngress, consumeIngressDead } from "../../src/ingress/ingress-consumer";
 import { LedgerStore } from "../../src/ledger/ledger-store";
 import { dispatch } from "../../src/push/dispatch";
-import type { Dispatching } from "../../src/push/dispatch-run";
+import type { Carrying, Dispatching } from "../../src/push/dispatch-run";
+import { forward } from "../../src/push/forward";
+import { pauseGone, targetOf } from "../../src/push/target-store";
+import type { ReportAnswer } from "../../src/report-calls";
 import type { Runtime } from "../../src/runtime";
 import { SubscriptionObject } from "../../src/subscription/subscription-object";
 import { TopicObject } from "../../src/topic/topic-object";
@@ -95,7 +98,7 @@ export class Platform {
     );
     this.dispatcher = workers.remote(
       "dispatcher",
-      (owner, [call]) => dispatch(call as DispatchCall, this.dispatching(owner, call as DispatchCall)),
+      (owner, [call]) => this.deliver(owner, call as DispatchCall),
       () => network.strikes(network.faults.doubling),
     );
   }
@@ -189,7 +192,16 @@ export class Platform {
     return instance;
   }
 
-  private dispatching(owner: Owner, call: DispatchCall): Dispatching {
+  private deliver(owner: Owner, call: DispatchCall): Promise<void> {
+    const carrying = this.carrying(owner, call);
+    const target = call.settings.forward;
+    if (!target) return dispatch(call, this.dispatching(owner, call, carrying));
+    const env = this.envFor(owner);
+    const targetGone = () => void pauseGone(env, this.runtime, call).catch(() => undefined);
+    return forward(call, { ...carrying, ...targetOf(env, this.runtime, target), targetGone });
+  }
+
+  private carrying(owner: Owner, call: DispatchCall): Carrying {
     const { agenda, network } = this;
     const subscription = this.object("subscription", `${call.generation}:${call.partition}`);
     const begins = this.begins.get(call.lease.leaseId);
@@ -197,6 +209,17 @@ export class Platform {
     return {
       begin: async () => (await network.call(owner, begins, "begin", [])) as boolean,
       runtime: this.runtime,
+      sleep: (ms) => agenda.sleep(ms, owner),
+      report: async (report) =>
+        (await network.call(owner, subscription.remote, "report", [report])) as Result<ReportAnswer>,
+      log: () => undefined,
+    };
+  }
+
+  private dispatching(owner: Owner, call: DispatchCall, carrying: Carrying): Dispatching {
+    const { agenda } = this;
+    return {
+      ...carrying,
       local: true,
       secretsKeys: [],
       ledger: this.countingLedger(owner),
@@ -206,9 +229,6 @@ export class Platform {
         agenda.after(ms, owner, "timeout", () => abort.abort());
         return abort.signal;
       },
-      sleep: (ms) => agenda.sleep(ms, owner),
-      report: async (report) =>
-        (await network.call(owner, subscription.remote, "report", [report])) as Result<null>,
       reply: () => Promise.reject(new Error("nobody asks in a world")),
       topicRetentionMs: async () => {
         const topic = await this.catalogFor(owner).store.topic(call.topic);
@@ -216,7 +236,6 @@ export class Platform {
       },
       // The object has paused itself by the report; that the catalog hears of it is proven elsewhere.
       endpointGone: () => undefined,
-      log: () => undefined,
     };
   }
 }

@@ -12,6 +12,7 @@ import type { ProducerMark } from "../../src/record-batch";
 import type { Owner } from "./agenda";
 import { bytes, type Clients } from "./clients";
 import type { TopicRow } from "./lives";
+import { brokerId } from "./log-witness";
 
 const REMEMBERED_DRAFTS = 30;
 /** Topics as isolates remember them: of before a raise, or of a life that has ended. */
@@ -28,6 +29,7 @@ type Heard = Readonly<{ answered(outcomes: Outcomes): void; failed(): void }>;
 export class PublisherSteps {
   private readonly drafts: Draft[] = [];
   private readonly rows: TopicRow[] = [];
+  private named = 0;
 
   constructor(private readonly clients: Clients) {}
 
@@ -60,9 +62,16 @@ export class PublisherSteps {
       orderingKey: mayBeKeyed ? chance.pick(world.plan.keys) : undefined,
       timing,
     });
+    if (!draft.isClientId && world.plan.forwards.targets.length > 0) return this.namedByBroker(draft);
     if (draft.isClientId) this.drafts.push(draft);
     if (this.drafts.length > REMEMBERED_DRAFTS) this.drafts.shift();
     return draft;
+  }
+
+  /** As it is where forwards tell ids of the broker's making from others. */
+  private namedByBroker(draft: Draft): Draft {
+    const id = brokerId(++this.named);
+    return { ...draft, message: { ...draft.message, id, body: bytes(id) } };
   }
 
   private timing(): AskedTiming | undefined {

@@ -8,7 +8,7 @@ import type { AnyCall, Reply } from "../../src/http/route";
 import type { Owner } from "./agenda";
 import type { Clients } from "./clients";
 import type { HandedOver } from "./endpoints";
-import { TOPIC } from "./world";
+import { TOPIC } from "./plan";
 
 type Verb = "complete" | "fail" | "extend";
 type Results = readonly Readonly<{ status: string }>[];

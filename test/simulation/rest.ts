@@ -34,6 +34,8 @@ export async function settleDown(world: World, steps: Steps, dangers: Dangers): 
       for (const _ of world.living) steps.consumers.pull(100);
       await world.run(5_000);
       steps.consumers.ackAll();
+      // What ends a loop parks its lane, message by message.
+      if (world.plan.features.has("forwards")) clearDead(world, steps);
     }
   }
   throw new Error(`it never came to rest: ${describe(world)}; whole: ${steps.lives.isWhole}`);
@@ -47,6 +49,11 @@ function operate(world: World, steps: Steps): void {
     if (watched.picture?.paused) steps.lives.setPaused(false, watched);
     else if (deadOf(watched) > 0) steps.operators.clear(watched);
   }
+}
+
+function clearDead(world: World, steps: Steps): void {
+  for (const watched of world.living)
+    if (!watched.picture?.paused && deadOf(watched) > 0) steps.operators.clear(watched);
 }
 
 function describe(world: World): string {

@@ -28,6 +28,7 @@ const OF_FEATURES = {
   rebirth: { remove: 2, create: 3 },
   settings: { settings: 4 },
   filters: { filter: 3 },
+  forwards: { resume: 2 },
 } as const satisfies Record<Feature, Readonly<Record<string, number>>>;
 
 export class Steps {

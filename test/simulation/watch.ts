@@ -8,9 +8,11 @@ import { objectName } from "../../src/object-name";
 import { recordSpans } from "../../src/record-batch";
 import { read } from "../../src/topic/log-reads";
 import type { TopicLog } from "../../src/topic/topic-log";
-import type { LogRun } from "../../src/topic-calls";
+import type { AppendCall, BatchAnswer, LogRun } from "../../src/topic-calls";
 import type { Counts } from "./coverage";
 import { DeliveryWitness } from "./delivery-witness";
+import type { ForwardPlan } from "./forward-plan";
+import { ForwardWitness } from "./forward-witness";
 import { placeOfObject, subscriptionRows, type TopicLife, topicRows, type Watched } from "./lives";
 import { LogWitness } from "./log-witness";
 import type { Deed, SimulatedObject } from "./object-host";
@@ -23,8 +25,11 @@ export type WatchParts = Readonly<{
   platform: Platform;
   counts: Counts;
   publications: Publications;
-  /** The topic that dead letters are moved to: what is in it was published elsewhere. */
-  target: string;
+  /** The topic that is published to; what is in any other was published to it. */
+  source: string;
+  /** The topic that dead letters are moved to. */
+  moveTarget: string;
+  forwards: ForwardPlan;
   /** What retention has removed, every subscription was told of: false where some may not have been there yet. */
   toldFirst: boolean;
 }>;
@@ -40,10 +45,20 @@ export class Watch {
   /** What was appended and is not on disk yet: a removal right after it takes the log away. */
   private readonly appended = new Map<SimulatedObject, LogRun[]>();
   private readonly byObject = new Map<SimulatedObject, Watched>();
+  /** Forwards that are paused because their target is gone. */
+  private readonly pausedAsGone = new Set<Watched>();
   /** What was sent, and under which lease. */
   private readonly sent = new Set<string>();
 
-  constructor(private readonly parts: WatchParts) {}
+  private readonly forwards: ForwardWitness;
+
+  constructor(private readonly parts: WatchParts) {
+    this.forwards = new ForwardWitness({
+      counts: parts.counts,
+      at: (generation, partition) => this.at(generation, partition),
+      above: ({ generation, picture }) => this.above(generation, picture?.parent),
+    });
+  }
 
   /** A deletion was answered: from now on whoever calls these is told that they are gone. */
   deleted(generations: readonly string[]): void {
@@ -71,8 +86,29 @@ export class Watch {
     const { picture } = watched;
     const deeds = object.deeds.splice(0);
     if (!picture) return;
+    const { forward } = picture.settings;
+    if (forward) this.forwards.isBound(watched, forward.generation);
+    if (forward) this.checkTargetGone(watched, picture);
     watched.unconfirmed.push({ at: this.parts.platform.agenda.now, deeds, picture });
     this.checkArmed(watched, picture);
+  }
+
+  /** A forward pauses itself because its target is gone only when the life that it is bound to has ended. */
+  private checkTargetGone(watched: Watched, { settings }: Picture): void {
+    if (!settings.paused || settings.pausedReason !== "target-gone") {
+      this.pausedAsGone.delete(watched);
+      return;
+    }
+    if (this.pausedAsGone.has(watched)) return;
+    this.pausedAsGone.add(watched);
+    this.parts.counts.targetsGone += 1;
+    const { topic, generation } = settings.forward ?? {};
+    const { catalog } = this.parts.platform;
+    const target = topicRows(catalog).find((each) => each.generation === generation);
+    // Whom the catalog has paused nobody has resumed: that comes after it was bound anew.
+    const entry = subscriptionRows(catalog).find((each) => each.generation === watched.generation);
+    if (target?.state === "active" && entry?.settings.paused === false)
+      throw new Error(`${nameOf(watched)} says that ${topic} is gone, and it is not`);
   }
 
   private readAhead(object: SimulatedObject): void {
@@ -104,12 +140,12 @@ export class Watch {
     const { generation } = placeOfObject(object);
     const known = this.topics.get(generation);
     if (known) return known;
-    const { platform, publications, counts, target } = this.parts;
+    const { platform, publications, counts, source, forwards } = this.parts;
     const row = topicRows(platform.catalog).find((each) => each.generation === generation);
     if (!row) return undefined;
     const { retentionMs } = row.settings;
-    const life = { bornAt: platform.agenda.now, retentionMs, isTarget: row.name === target };
-    const log = new LogWitness(publications, counts, life);
+    const life = { bornAt: platform.agenda.now, retentionMs, isTarget: row.name !== source };
+    const log = new LogWitness(publications, counts, { ...life, repeats: forwards.repeating.has(row.name) });
     const topic = { name: row.name, generation, log };
     this.topics.set(generation, topic);
     return topic;
@@ -129,8 +165,11 @@ export class Watch {
     const ancestors = () => this.ancestorsOf(generation, picture.parent);
     const witness = new DeliveryWitness({
       ...{ partition, log: topic.log, counts: this.parts.counts, ancestors },
-      isAcknowledged: (id, isPush) => !isPush || endpoint.acknowledged.has(id),
-      isElsewhere: (id) => this.isIn(this.parts.target, id),
+      isAcknowledged: (id, { type, forward }) => {
+        if (forward) return this.isIn(forward.topic, id);
+        return type === "pull" || endpoint.acknowledged.has(id);
+      },
+      isElsewhere: (id) => this.isIn(this.parts.moveTarget, id),
     });
     const base = { name, generation, topic, partition, object, witness, unconfirmed: [] };
     const watched: Watched = { ...base, picture: undefined, pictured: -1 };
@@ -141,8 +180,12 @@ export class Watch {
 
   /** The witnesses of the partitions that a raise made this one of. */
   private ancestorsOf(generation: string, parent: number | undefined): readonly DeliveryWitness[] {
+    return this.above(generation, parent).map(({ witness }) => witness);
+  }
+
+  private above(generation: string, parent: number | undefined): readonly Watched[] {
     const above = parent === undefined ? undefined : this.at(generation, parent);
-    return above ? [above.witness, ...this.ancestorsOf(generation, above.picture?.parent)] : [];
+    return above ? [above, ...this.above(generation, above.picture?.parent)] : [];
   }
 
   private isIn(topic: string, id: string): boolean {
@@ -166,7 +209,7 @@ export class Watch {
     const { object } = watched;
     const { agenda, workers } = this.parts.platform;
     if (object.alarmLost) return;
-    const isPush = picture.settings.type === "push" && !picture.paused;
+    const isPush = picture.settings.type !== "pull" && !picture.paused;
     // While it asks the log or has a dispatch under way, it will go on by itself.
     const isIdle = object.live?.asking === 0 && workers.count("dispatcher") === 0;
     const dues = [...picture.deadlines];
@@ -212,11 +255,22 @@ export class Watch {
     topic.log.done(deeds);
     const log = logOf(object);
     topic.log.logged(partition, this.appended.get(object) ?? []);
+    this.noteForwarded(topic, deeds);
     this.appended.delete(object);
     if (!log || object.alarmLost) return;
     this.checkToldOrArmed(object, topic, partition);
     this.checkReleaseArmed(object, topic, partition);
     if (this.parts.toldFirst) this.checkToldOfRemoval(topic, partition, log);
+  }
+
+  private noteForwarded(topic: TopicLife, deeds: readonly Deed[]): void {
+    for (const { method, args, answer } of deeds) {
+      const result = answer as Result<readonly BatchAnswer[]> | undefined;
+      if (method !== "append" || !result) continue;
+      if (!result.ok && result.error.code === "topic-full") this.parts.counts.targetsFull += 1;
+      if (result.ok)
+        this.forwards.appended(topic, args[0] as AppendCall, result.value, this.parts.platform.agenda.now);
+    }
   }
 
   /** A push subscription that has not heard of the newest messages will be told: the topic's alarm is armed. */
@@ -226,7 +280,7 @@ export class Watch {
     for (const watched of this.watched) {
       const { object, picture } = watched;
       if (watched.topic !== topic || watched.partition !== partition) continue;
-      if (picture?.settings.type !== "push" || picture.paused) continue;
+      if (!picture || picture.settings.type === "pull" || picture.paused) continue;
       const reach = pastFiltered(watched, reachOf(object, picture.backlog), head);
       if (reach < head) throw new Error(`${nameOf(watched)} knows ${reach} of ${head}, and no alarm is set`);
     }

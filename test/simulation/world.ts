@@ -5,19 +5,18 @@ import { putSubscription } from "../../src/catalog/subscription-lifecycle";
 import { putTopic } from "../../src/catalog/topic-lifecycle";
 import type { Result } from "../../src/errors";
 import { objectName } from "../../src/object-name";
-import { defaultTopicSettings, type TopicSettings } from "../../src/settings";
+import { defaultTopicSettings, type SubscriptionSettings, type TopicSettings } from "../../src/settings";
 import { Owner } from "./agenda";
 import { Chance } from "./chance";
 import { type Counts, noCounts } from "./coverage";
 import { type SubscriptionRow, subscriptionRows, type TopicRow, topicRows, type Watched } from "./lives";
 import type { LogWitness } from "./log-witness";
 import type { SimulatedObject } from "./object-host";
-import { type Feature, type Plan, planOf, pull } from "./plan";
+import { type Feature, type Plan, type PlannedSubscription, planOf, pull, TOPIC } from "./plan";
 import { Platform } from "./platform";
 import { Publications } from "./publications";
 import { Watch } from "./watch";
 
-export const TOPIC = "t";
 /** Where dead letters are moved to. */
 export const TARGET = "dead";
 export const TARGET_READER = "reader";
@@ -40,7 +39,7 @@ export class World {
     features?: readonly Feature[],
   ) {
     this.chance = new Chance(seed);
-    this.plan = planOf(this.chance, features);
+    this.plan = planOf(this.chance, seed, features);
     const { chance, counts, publications } = this;
     this.platform = new Platform({
       ...{ chance, counts, migrationsDir, crashiness: this.plan.crashiness },
@@ -51,7 +50,11 @@ export class World {
       sends: ({ call, namespace, ids }) => this.guard(() => this.watch.checkMaySend(call, namespace, ids)),
     });
     const toldFirst = !this.plan.features.has("rebirth") && !this.plan.features.has("raise");
-    this.watch = new Watch({ platform: this.platform, counts, publications, target: TARGET, toldFirst });
+    const { forwards } = this.plan;
+    this.watch = new Watch({
+      ...{ platform: this.platform, counts, publications, toldFirst, forwards },
+      ...{ moveTarget: TARGET, source: TOPIC },
+    });
   }
 
   /** Creates the topic and its subscriptions, with no faults yet. */
@@ -69,12 +72,30 @@ export class World {
     };
     await create(TOPIC, partitions, subscriptions);
     if (features.has("moves")) await create(TARGET, 1, [pull(this.chance, "at-least-once", TARGET_READER)]);
+    const { forwards } = this.plan;
+    for (const target of forwards.targets) await create(target.name, target.partitions, []);
+    for (const planned of forwards.subscriptions) {
+      const topic = this.topicRow(planned.topic);
+      const settings = this.settingsOf(planned);
+      if (!topic || !settings) throw new Error(`${planned.topic} is not there`);
+      const wanted = { topic: this.entryOf(topic), name: planned.name, settings } as const;
+      await this.finish(putSubscription(catalog, { ...wanted, startAt: { at: "earliest" } }));
+    }
+  }
+
+  /** Its settings, a forward bound to the life that its target has now; undefined when that has none. */
+  settingsOf({ settings, to }: PlannedSubscription): SubscriptionSettings | undefined {
+    if (to === undefined) return settings;
+    const row = this.topicRow(to);
+    if (row?.state !== "active") return undefined;
+    return { ...settings, forward: { topic: to, generation: row.generation } };
   }
 
   topicSettings(name: string): TopicSettings {
-    return name === TOPIC
-      ? { ...defaultTopicSettings, retentionMs: this.plan.retentionMs }
-      : defaultTopicSettings;
+    if (name === TOPIC) return { ...defaultTopicSettings, retentionMs: this.plan.retentionMs };
+    const { retentionBytes = defaultTopicSettings.retentionBytes } =
+      this.plan.forwards.targets.find((target) => target.name === name) ?? {};
+    return { ...defaultTopicSettings, retentionBytes };
   }
 
   // ── what there is ──────────────────────────────────────────────────────────────────────────────────
@@ -84,9 +105,21 @@ export class World {
     return topicRows(this.platform.catalog).find((row) => row.name === name);
   }
 
-  /** Whether more partitions are being made, and are not shown yet. */
+  /** Topics of which more partitions are being made, and are not shown yet. */
+  get raising(): readonly string[] {
+    return this.platform.catalog
+      .peek<{ name: string }>("SELECT name FROM topics WHERE raising_to IS NOT NULL")
+      .map(({ name }) => name);
+  }
+
   get isRaising(): boolean {
-    return this.platform.catalog.peek("SELECT name FROM topics WHERE raising_to IS NOT NULL").length > 0;
+    return this.raising.length > 0;
+  }
+
+  /** With how many partitions the topic begins. */
+  plannedPartitions(name: string): number {
+    const { partitions, forwards } = this.plan;
+    return forwards.targets.find((target) => target.name === name)?.partitions ?? partitions;
   }
 
   subscriptionRows(): readonly SubscriptionRow[] {

@@ -1,0 +1,67 @@
+// Deliberate bugs of what is forwarded from topic to topic. Each is a mutant like those of mutants.ts.
+
+import { of, one } from "./area-mutants";
+import type { Mutant } from "./mutants";
+
+const KNOWN = 'return guarantee === "effectively-once" || !BROKER_ID.test(id);';
+
+export const ROUTING_MUTANTS: readonly Mutant[] = [
+  ...of(
+    ["forwards"],
+    [
+      one(
+        "what a publisher named is not known by that at the target",
+        "push/forwarding.ts",
+        KNOWN,
+        'return guarantee === "effectively-once" && BROKER_ID.test(id);',
+      ),
+      one(
+        "an effectively-once forward lets the broker's ids be stored again",
+        "push/forwarding.ts",
+        KNOWN,
+        'return guarantee === "at-most-once" || !BROKER_ID.test(id);',
+      ),
+      one(
+        "a loop of forwards has no end",
+        "push/forwarding.ts",
+        "if (hops >= limits.forwardHops) {",
+        "if (hops >= limits.forwardHops + 2) {",
+      ),
+      one(
+        "a forward chooses the partition by the id",
+        "push/forwarding.ts",
+        "return partitionOf(orderingKey ?? known, partitions);",
+        "return partitionOf(orderingKey === undefined ? known : id, partitions);",
+      ),
+      one(
+        "a batch that is forwarded is named by its lease",
+        "push/forward.ts",
+        "deps.digest(utf8.encode(batchSource(call, target, parcel)))",
+        "deps.digest(utf8.encode(batchSource(call, target, parcel) + call.lease.leaseId))",
+      ),
+      one(
+        "what a full target refuses counts as stored there",
+        "push/forward.ts",
+        "else if (PASSING.has(error.code)) holdBack(run, error, items);",
+        "else if (PASSING.has(error.code)) noteStored(run, items, { exceptions: [] } as unknown as BatchAnswer);",
+      ),
+      one(
+        "what may have reached its target counts as stored there",
+        "push/forward.ts",
+        "return noteFault(run, items, String(fault));",
+        'noteStored(run, items, { exceptions: [] } as unknown as BatchAnswer);\n    return { code: "internal", detail: String(fault) };',
+      ),
+    ],
+  ),
+  ...of(
+    ["forwards", "rebirth"],
+    [
+      one(
+        "a forward follows the name of its target into its next life",
+        "push/target-store.ts",
+        "if (known.ok && known.value.generation === generation) return known;",
+        "if (known.ok && generation !== topic) return known;",
+      ),
+    ],
+  ),
+];
