@@ -19,6 +19,8 @@ export type Block = Readonly<{
   granted: number;
   /** What was left for everybody when the block was cut. */
   left: number;
+  /** How many more than the limit are handed out and owed. Absent: none, as from a limiter of before. */
+  over?: number;
   /** When the window ends: by the limiter's clock, which names the window, and from the answer on. */
   endsAt: number;
   endsInMs: number;

@@ -29,6 +29,8 @@ export type Meter = Readonly<{
   /** Units let through in that window while the limiter was away, and those of them that it does not know of. */
   lent: number;
   owed: number;
+  /** What it does know of, and has no room for: blocks under way were cut before, and pay that first. */
+  beyond: number;
   /** Until when an ask is under way that says what is owed: the others do not. */
   tellingUntil: number;
   /** The last block, and when it came: one that was spent fast is followed by a larger one. */
@@ -83,21 +85,23 @@ export function spend(meter: Meter, units: number, now: number): Spending {
 
 /** Takes the block that answers `ask`, and spends from it, once what the isolate lent itself meanwhile is paid. */
 export function grant(meter: Meter, ask: Ask, block: Block, now: number): Spending {
-  const held = told({ ...turned(meter, now), awayUntil: 0 }, ask, ask.owed);
+  const held = told({ ...turned(meter, now), awayUntil: 0 }, ask, { owed: ask.owed, over: block.over });
   // As soon as it was asked the window had at least so long: the answer's own way only shortens it.
   const least = ask.at + block.endsInMs;
   const until = held.endsAt === block.endsAt ? Math.max(held.until, least) : least;
   const isOld = held.endsAt !== undefined && block.endsAt < held.endsAt;
   if (isOld || now >= until) return { outcome: "again", meter: held };
   const isNew = held.endsAt !== undefined && block.endsAt > held.endsAt;
-  const inWindow = isNew ? { ...held, ...unheard(held.policy, held), owed: 0 } : held;
+  const inWindow = isNew ? { ...held, ...unheard(held.policy, held), owed: 0, beyond: 0 } : held;
   const reserved = ask.endsAt === block.endsAt ? ask.reserved : 0;
   const had = inWindow.balance + reserved + block.granted;
-  // The limiter counts a block and knows nothing yet of a loan: spent both, the unit would pass twice.
+  // The limiter cut a block and knew nothing yet of a loan: were both spent, there would pass more than it has.
   const paid = Math.min(had, inWindow.owed);
-  const balance = had - paid;
+  const paidBeyond = Math.min(had - paid, inWindow.beyond);
+  const balance = had - paid - paidBeyond;
   const left = Math.min(block.left, inWindow.left);
-  const heard = { ...inWindow, owed: inWindow.owed - paid, left, endsAt: block.endsAt, until };
+  const owing = { owed: inWindow.owed - paid, beyond: inWindow.beyond - paidBeyond };
+  const heard = { ...inWindow, ...owing, left, endsAt: block.endsAt, until };
   const taken = block.granted > 0 ? { ...heard, block: block.granted, blockAt: now } : heard;
   if (balance >= ask.units) return { outcome: "spent", meter: { ...taken, balance: balance - ask.units } };
   if (block.granted > 0) return { outcome: "again", meter: { ...taken, balance } };
@@ -108,7 +112,7 @@ export function grant(meter: Meter, ask: Ask, block: Block, now: number): Spendi
 /** Nobody answered `ask`: what it set aside comes back, and for a while the isolate lends itself a bounded number. */
 export function fail(meter: Meter, ask: Ask, now: number): Spending {
   // The limiter may have counted what was owed: then it counts twice, which errs to the safe side.
-  const held = told({ ...turned(meter, now), awayUntil: now + limits.limiterRetryMs }, ask, 0);
+  const held = told({ ...turned(meter, now), awayUntil: now + limits.limiterRetryMs }, ask, { owed: 0 });
   const isSame = held.endsAt === ask.endsAt && now < held.until;
   const balance = held.balance + (isSame ? ask.reserved : 0);
   if (balance >= ask.units) return { outcome: "spent", meter: { ...held, balance: balance - ask.units } };
@@ -140,7 +144,7 @@ export function endOf({ until, ownUntil }: Meter, now: number): number {
 
 /** A window, by the isolate's own calendar, in which it lent itself nothing yet. */
 function ownWindow(policy: Policy, now: number) {
-  return { ownUntil: windowAt(policy.period, now).endsAt, lent: 0, owed: 0, tellingUntil: 0 };
+  return { ownUntil: windowAt(policy.period, now).endsAt, lent: 0, owed: 0, beyond: 0, tellingUntil: 0 };
 }
 
 /** A window of which the limiter has said nothing yet. */
@@ -156,11 +160,12 @@ function turned(meter: Meter, now: number): Meter {
   return { ...own, ...(own.endsAt === own.ownUntil ? { balance: 0 } : unheard(own.policy, own)) };
 }
 
-/** An ask ended: of what is owed the limiter knows `owed` by it, unless that was of another window. */
-function told(held: Meter, ask: Ask, owed: number): Meter {
+/** An ask ended: the limiter knows of `owed` units by it, unless they were of another window, and is `over` its limit. */
+function told(held: Meter, ask: Ask, { owed, over = 0 }: { owed: number; over?: number | undefined }): Meter {
   const ended = { ...held, askingUntil: 0 };
   if (ask.owed === 0 || ask.ownUntil !== held.ownUntil) return ended;
-  return { ...ended, tellingUntil: 0, owed: Math.max(0, held.owed - owed) };
+  const beyond = held.beyond + Math.min(owed, over);
+  return { ...ended, tellingUntil: 0, owed: Math.max(0, held.owed - owed), beyond };
 }
 
 /** Twice the last block, when that lasted only a moment: so an isolate holds at most twice what it has just spent. */

@@ -35,7 +35,9 @@ export function take(state: LimiterState, call: TakeCall, now: number): Taken {
   const owing = tally.taken + call.owed;
   const granted = blockSize(call, call.policy.limit - owing);
   const taken = owing + granted;
-  const block = { granted, left: Math.max(0, call.policy.limit - taken), endsAt: tally.endsAt };
+  const free = call.policy.limit - taken;
+  const over = free < 0 && { over: -free };
+  const block = { granted, left: Math.max(0, free), endsAt: tally.endsAt, ...over };
   const answered = [{ askId: call.askId, block }, ...state.answered].slice(0, limits.limiterAnswersKept);
   const tallies = { ...openTallies(state, seenAt), [key]: { ...tally, taken } };
   return {
