@@ -43,6 +43,8 @@ export type Whereabouts = Readonly<
       attempts: number;
       history: readonly AttemptNote[];
       behind?: Blocker;
+      /** Why it was given back unsent, while that is known. */
+      reason?: string;
     }
   /** It follows in its lane, and was never handed out. `parked`: the lane waits for the operator. */
   | { state: "blocked"; behind?: Blocker; parked: boolean }

@@ -78,7 +78,12 @@ const onItsWay = z
       .optional()
       .meta({ description: "What of its ordering key goes before it." }),
     parked: z.boolean().optional(),
-    ...{ diedAt: instant.optional(), reason: z.string().optional(), detail: z.string().optional() },
+    diedAt: instant.optional(),
+    reason: z
+      .string()
+      .optional()
+      .meta({ description: "dead: why. waiting: why it was not sent, where that is known." }),
+    detail: z.string().optional(),
     how: z
       .string()
       .optional()

@@ -48,9 +48,15 @@ function settled({ how, at, attempts, status }: Extract<Whereabouts, { state: "s
   return `${words}${answered}, at attempt ${attempts}, ${time(at)}.`;
 }
 
-function waiting({ availableAt, attempts, behind }: Extract<Whereabouts, { state: "waiting" }>): string {
+function waiting({
+  availableAt,
+  attempts,
+  behind,
+  reason,
+}: Extract<Whereabouts, { state: "waiting" }>): string {
   const next = `Waits for attempt ${attempts + 1}, due ${time(availableAt)}`;
-  return behind ? `${next}, and stands behind ${blockerText(behind)}.` : `${next}.`;
+  const line = behind ? `${next}, and stands behind ${blockerText(behind)}.` : `${next}.`;
+  return reason === undefined ? line : `${line} It was not sent: ${reason}.`;
 }
 
 function blocked({ behind, parked }: Extract<Whereabouts, { state: "blocked" }>): string {

@@ -23,7 +23,14 @@ type Common = Readonly<{
   /** How often it was sent round again as a dead letter; absent while it never was. */
   redrives?: number;
 }>;
-export type Waiting = Common & Readonly<{ state: "waiting"; availableAt: number; lastLeaseId?: string }>;
+export type Waiting = Common &
+  Readonly<{
+    state: "waiting";
+    availableAt: number;
+    lastLeaseId?: string;
+    /** Why it was given back unsent, to be told while it waits. In memory alone: the next dispatch finds out anew. */
+    reason?: string;
+  }>;
 export type Leased = Common & Readonly<{ state: "leased"; leaseId: string }>;
 export type Death = Readonly<{ diedAt: number; reason: DeadLetterReason; detail?: string }>;
 export type Dying = Common & Readonly<{ state: "dying"; death: Death }>;
@@ -109,6 +116,11 @@ export function mostTogether({ history }: Pick<Common, "history">): number {
 /** Gives a delivery back that was not attempted: no attempt is counted. */
 export function giveBack(leased: Leased, availableAt: number): Waiting {
   return { ...common(leased), state: "waiting", availableAt, lastLeaseId: leased.leaseId };
+}
+
+/** Gives back what could not be sent, and why. */
+export function holdBack(leased: Leased, availableAt: number, reason: string): Waiting {
+  return { ...giveBack(leased, availableAt), reason };
 }
 
 /** Sends a dead letter round again from `availableAt` on, with all its attempts before it and its history kept. */

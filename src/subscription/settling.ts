@@ -2,6 +2,7 @@
 // fenced by its lease: only the newest settles. When a delivery of a lane fails, those after it in its lease
 // go back with it, un-attempted, so that the lane stays in order.
 
+import { limits } from "../limits";
 import type { DispatchOutcome, ReportCall } from "../report-calls";
 import type { SubscriptionSettings } from "../settings";
 import { type LeaseRef, type NackCall, receiverLeaseId, type SettleStatus } from "../subscription-calls";
@@ -11,6 +12,7 @@ import {
   type Delivery,
   type Failure,
   giveBack,
+  holdBack,
   type Leased,
   lease as leaseAgain,
   mayAck,
@@ -81,7 +83,7 @@ export function report(
   moment: Moment,
   isSpared: (status: number | undefined) => boolean = () => false,
 ): boolean {
-  for (const outcome of [...call.outcomes].sort((a, b) => b.offset - a.offset)) {
+  for (const outcome of sharingReasons(call.outcomes).sort((a, b) => b.offset - a.offset)) {
     applyOutcome(backlog, call.leaseId, outcome, settings, moment, isSpared);
   }
   const left = leasedBy(backlog, call.leaseId);
@@ -93,6 +95,17 @@ export function report(
     );
   }
   return left.length > 0;
+}
+
+/** Equal reasons are one text in memory: 100,000 deliveries may wait for the same. */
+function sharingReasons(outcomes: readonly DispatchOutcome[]): DispatchOutcome[] {
+  const texts = new Map<string, string>();
+  return outcomes.map((outcome) => {
+    if (outcome.result !== "unsent") return outcome;
+    const reason = texts.get(outcome.reason) ?? outcome.reason.slice(0, limits.reasonLength);
+    texts.set(outcome.reason, reason);
+    return { ...outcome, reason };
+  });
 }
 
 function applyOutcome(
@@ -111,7 +124,10 @@ function applyOutcome(
   if (delivery?.state !== "leased" || delivery.leaseId !== leaseId) return;
   if (outcome.result === "unsent") {
     giveBackAfter(backlog, delivery, moment.now);
-    backlog.put(giveBack(delivery, moment.now + outcome.delayMs));
+    const { delayMs, reason } = outcome;
+    // What may go again at once waits for nothing that could be told.
+    if (delayMs === 0) backlog.put(giveBack(delivery, moment.now));
+    else backlog.put(holdBack(delivery, moment.now + delayMs, reason));
     return;
   }
   if (outcome.result === "handed-over") {

@@ -46,8 +46,12 @@ function inHand(backlog: Backlog, delivery: Delivery): Whereabouts {
   }
   const lane = delivery.orderingKey === undefined ? undefined : backlog.lanes.get(delivery.orderingKey);
   const behind = lane && blocker(backlog, lane, offset);
-  const { availableAt } = delivery;
-  return { state: "waiting", availableAt, attempts, history, ...(behind && { behind }) };
+  const { availableAt, reason } = delivery;
+  return {
+    ...{ state: "waiting", availableAt, attempts, history },
+    ...(behind && { behind }),
+    ...(reason !== undefined && { reason }),
+  };
 }
 
 function dead({ diedAt, reason, detail, attempts, history }: BuriedRow): Whereabouts {

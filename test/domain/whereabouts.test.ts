@@ -26,6 +26,10 @@ test.each<[Whereabouts, string]>([
     "Waits for attempt 2, due 2026-01-02T03:04:05.000Z, and stands behind offset 7 of its ordering key, which is dead.",
   ],
   [
+    { state: "waiting", availableAt: AT, attempts: 0, history: [], reason: "the ledger is away" },
+    "Waits for attempt 1, due 2026-01-02T03:04:05.000Z. It was not sent: the ledger is away.",
+  ],
+  [
     { state: "blocked", behind: { offset: 7, state: "dead" }, parked: true },
     "Stands behind offset 7 of its ordering key, which is dead. The line is parked: redrive or purge its dead letter.",
   ],

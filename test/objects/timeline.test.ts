@@ -49,6 +49,26 @@ describe("a trace", () => {
     ]);
   });
 
+  test("tells why a delivery was given back unsent, until it is handed out again", async () => {
+    const topic = await newTopic();
+    const { subscription, pull, clock } = await newSubscription(topic);
+    await topic.publish("m", "n");
+    await pull(2, "first");
+    const reason = "the ledger is away";
+    const outcomes = [
+      { offset: 0, result: "unsent", delayMs: 5_000, reason },
+      { offset: 1, result: "unsent", delayMs: 0, reason: "an earlier message of its key was not delivered" },
+    ] as const;
+    value(await subscription.report({ leaseId: "first", outcomes, done: true }));
+    const waiting = { state: "waiting", availableAt: clock.now() + 5_000, attempts: 0, history: [] };
+    expect(await whereIs(subscription, 0)).toEqual({ ...waiting, reason });
+    expect(await whereIs(subscription, 1)).toEqual({ ...waiting, availableAt: clock.now() });
+    clock.advance(5_000);
+    await pull(2, "second");
+    value(await subscription.nack({ refs: [{ offset: 0, leaseId: "second" }] }));
+    expect(await whereIs(subscription, 0)).not.toHaveProperty("reason");
+  });
+
   test("counts every attempt of what was acked in the end, a late ack's own included", async () => {
     const topic = await newTopic();
     const { subscription, pull, clock, alarm } = await newSubscription(topic, {
