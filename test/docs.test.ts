@@ -1,6 +1,7 @@
 // The examples of the pages, as far as their text tells whether they can work: what a reader pastes must not be refused for
 // what was left out of it.
 
+import { dirname, join, normalize } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openApi } from "../src/http/app";
 import { pathsBelow, readText } from "./support/source-tree";
@@ -15,6 +16,9 @@ const SAYS_JSON = /--json\b|content-type:\s*application\/(?:[\w.+-]+\+)?json/i;
 
 /** `GET …/messages/{id}`, in code. */
 const ROUTE = /`(GET|POST|PUT|PATCH|DELETE) (…?\/[^`\s]+)`/g;
+
+/** `[words](target)`, within the project. */
+const LINK = /\]\((?!https?:)([^)\s]+)\)/g;
 
 const { paths } = JSON.parse(openApi()) as {
   paths: Readonly<Record<string, Readonly<Record<string, object>>>>;
@@ -45,6 +49,30 @@ describe("a route that the pages name", () => {
     expect(unknown.map(({ path, method, route }) => `${path}: ${method} ${route}`)).toEqual([]);
   });
 });
+
+describe("a link of the pages", () => {
+  const linked = pages.flatMap((path) =>
+    [...readText(path).matchAll(LINK)].map(([, target = ""]) => ({ path, target })),
+  );
+
+  test("leads to a file that there is, and to a heading of it", () => {
+    expect(linked.length).toBeGreaterThan(50);
+    const known = new Set([...pathsBelow("docs"), "README.md", "CHANGELOG.md"]);
+    const broken = linked.filter(({ path, target }) => {
+      const [to = "", anchor] = target.split("#");
+      const file = to === "" ? path : normalize(join(dirname(path), to));
+      return !known.has(file) || (anchor !== undefined && !headingsOf(file).has(anchor));
+    });
+    expect(broken.map(({ path, target }) => `${path}: ${target}`)).toEqual([]);
+  });
+});
+
+/** The anchors of a page's headings, as they are made of their words. */
+function headingsOf(path: string): ReadonlySet<string> {
+  const headings = [...readText(path).matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) => heading);
+  const words = headings.map((heading) => heading.toLowerCase().replace(/[^\p{L}\p{N}\- ]/gu, ""));
+  return new Set(words.map((text) => text.replaceAll(" ", "-")));
+}
 
 /** A word of a page stands for itself or for a parameter; after `…` comes the end of a path. */
 function isRoute(method: string, route: string): boolean {
