@@ -1,8 +1,18 @@
 // The call to the dispatcher: a leased batch, to be carried to its endpoint.
 
+import type { PaceName } from "./capacity-calls";
 import type { Pace } from "./pace";
 import type { SubscriptionSettings } from "./settings";
 import type { LeaseAnswer } from "./subscription-calls";
+
+/** What the partitions of a subscription share: the dispatch asks the capacity for its own part. */
+export type Shared = Readonly<{
+  partitions: number;
+  /** Requests a second of all partitions together. */
+  paces: Readonly<Partial<Record<PaceName, number>>>;
+  /** There is more to send than this dispatch carries. */
+  isBehind: boolean;
+}>;
 
 /** How a dispatch may send. */
 export type Sending = Readonly<{
@@ -12,6 +22,8 @@ export type Sending = Readonly<{
   stopAfter: number;
   /** Absent when nothing but the endpoint's answers holds it back. */
   pace?: Pace;
+  /** Absent when nothing is shared. */
+  shared?: Shared;
 }>;
 
 export type DispatchCall = Readonly<{

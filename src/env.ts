@@ -1,5 +1,6 @@
 // The bindings, and settings(): every variable parsed, bounded and defaulted, once.
 
+import type { CapacityCalls } from "./capacity-calls";
 import { VERIFICATION_CHOICES, type VerificationChoice } from "./endpoint-verification";
 import type { LimiterCalls } from "./limiter-calls";
 import type { ReplyCalls } from "./reply-calls";
@@ -18,6 +19,8 @@ export interface Env {
   /** One for each token and topic that has limits. */
   LIMITER: ObjectNamespace<LimiterCalls>;
   REPLY: ObjectNamespace<ReplyCalls>;
+  /** One for each push subscription of several partitions whose endpoint has limits. */
+  CAPACITY: ObjectNamespace<CapacityCalls>;
   CATALOG: D1Database;
   LEDGER: D1Database;
   /** A secret. Without it a deployed broker refuses everything. */

@@ -10,6 +10,7 @@ import { LedgerStore } from "./ledger/ledger-store";
 import { limits } from "./limits";
 import { systemRuntime } from "./runtime";
 
+export { CapacityObject } from "./capacity/capacity-object";
 export { Doorkeeper } from "./http/doorkeeper";
 export { LimiterObject } from "./limiter/limiter-object";
 export { Dispatcher } from "./push/dispatcher";

@@ -315,6 +315,21 @@ export const limits = {
   quietDispatchMs: 15 * second,
   /** What a paced dispatch carries is sent within this: so a change of pace is soon in force. */
   pacedDispatchMs: 10 * second,
+  /** Partitions divide what their endpoint may be sent anew after so long, and nobody has more than that ahead. */
+  shareRoundMs: 2 * second,
+  /** A share that is not called for so soon after its round began is anybody's. */
+  shareShowUpMs: 0.5 * second,
+  /** Whoever must wait for another to have sent asks again no sooner. */
+  shareAgainMs: 20,
+  /** Of so much that is shared, one goes to the lowest priority that waits. */
+  sharesPerLowest: 10,
+  /** What divides counts as away when it has not answered for so long; it is asked again after up to this. */
+  shareWaitMs: 1 * second,
+  shareRetryMs: 500,
+  /** How late a timer may be before what it kept back is late for good. */
+  paceLateMs: 50,
+  /** Not answered for so long, each has an equal share: whatever else was given out has ended by then. */
+  shareLostMs: 5 * second,
   /** A rate limit above this is none: it is more than the partitions of a topic send. */
   rateRequests: 1_000_000,
   /** Requests at once that may be asked for: 64 partitions make no more, 24 each. */

@@ -1,6 +1,7 @@
 // A dispatch under way: what it was given, what of its lease is still to be sent and what became of the rest. Sending
 // (sending.ts), forwarding (forward.ts) and reporting (reporting.ts) move it on.
 
+import type { ShareAnswer, ShareCall } from "../capacity-calls";
 import type { Begin, DispatchCall, Sending } from "../dispatch-calls";
 import { type EndpointSigns, NO_SIGNS } from "../endpoint-signs";
 import type { Result } from "../errors";
@@ -13,6 +14,7 @@ import type { PushSettings } from "../settings";
 import { ClaimsStore } from "./claims-store";
 import type { Item, Plan } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
+import { newShare, type PacedShare } from "./paced-share";
 import type { Wire } from "./webhook";
 
 /** What any course of a lease needs of the world, wherever it leads. */
@@ -38,6 +40,8 @@ export type Dispatching = Wire &
     reply(to: ReplyTo, said: Said): Promise<Result<unknown>>;
     /** How long the topic keeps messages; undefined when that cannot be told now. Only for effectively-once. */
     topicRetentionMs(): Promise<number | undefined>;
+    /** Asks for its partition's share of what is set for all partitions together. */
+    share(asked: Pick<ShareCall, "paces">): Promise<Result<ShareAnswer>>;
     /** The endpoint answered 410 Gone. */
     endpointGone(): void;
   }>;
@@ -69,6 +73,9 @@ export type Run = Course & {
   /** At-most-once: settled before it was handed out. */
   readonly settled: boolean;
   readonly sending: Sending;
+  /** Undefined when it shares no pace; `asking` while it asks. */
+  share: PacedShare | undefined;
+  asking?: Promise<void> | undefined;
 };
 
 const AT_FULL_SPEED: Sending = {
@@ -102,7 +109,8 @@ export function beginRun(call: DispatchCall, deps: Dispatching): Run {
   const settled = call.lease.settled === true;
   const isClaimed = guarantee === "effectively-once" && !settled;
   const claims = isClaimed ? new ClaimsStore(deps.ledger, call, deps.runtime) : undefined;
-  return { ...beginCourse(call, deps), push, settled, claims, sending };
+  const share = newShare(sending.shared, deps.runtime.now());
+  return { ...beginCourse(call, deps), push, settled, claims, sending, share };
 }
 
 export function giveBack(run: Course, items: readonly Item[], delayMs: number, reason: string): void {

@@ -12,10 +12,11 @@ import { LedgerStore } from "../ledger/ledger-store";
 import { limits } from "../limits";
 import { toBase64 } from "../message-json";
 import { objectName, replyName } from "../object-name";
+import { DEFAULT_PRIORITY, priorityShown } from "../priority";
 import { systemRuntime } from "../runtime";
 import type { VerifyCall, VerifyCalls } from "../verify-calls";
 import { dispatch } from "./dispatch";
-import type { Carrying } from "./dispatch-run";
+import type { Carrying, Dispatching } from "./dispatch-run";
 import { forward } from "./forward";
 import { pauseGone, targetOf } from "./target-store";
 import { verifyEndpoint } from "./verification-store";
@@ -44,6 +45,7 @@ export class Dispatcher extends WorkerEntrypoint<Env> implements DispatchCalls, 
       ledger: new LedgerStore(env.LEDGER, systemRuntime),
       reply: (to, said) => env.REPLY.getByName(replyName(to)).answer({ secret: to.secret, ...said }),
       topicRetentionMs: () => topicRetentionMs(env, call.topic),
+      share: sharing(env, call),
       endpointGone: gone,
     });
   }
@@ -81,4 +83,20 @@ const world = {
 async function topicRetentionMs(env: Env, name: string): Promise<number | undefined> {
   const topic = await new CatalogStore(env.CATALOG, systemRuntime).topic(name);
   return topic.ok ? topic.value.settings.retentionMs : undefined;
+}
+
+/** Asks the capacity of the call's subscription. Its priority is looked up once, through the isolate's cache of the catalog. */
+function sharing(env: Env, { topic, generation, partition }: DispatchCall): Dispatching["share"] {
+  let priority: Promise<number> | undefined;
+  return async (asked) => {
+    priority ??= priorityOf(env, topic, partition);
+    const call = { partition, priority: await priority, ...asked };
+    return env.CAPACITY.getByName(generation).share(call);
+  };
+}
+
+/** While the topic cannot be read, a message counts as one that names no priority. */
+async function priorityOf(env: Env, name: string, partition: number): Promise<number> {
+  const topic = await new CatalogStore(env.CATALOG, systemRuntime).topic(name);
+  return (topic.ok ? priorityShown(topic.value, partition).priority : undefined) ?? DEFAULT_PRIORITY;
 }

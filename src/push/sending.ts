@@ -5,13 +5,13 @@ import { noteRequest } from "../endpoint-signs";
 import { checkEndpointUrl } from "../endpoint-url";
 import { isUnverified } from "../endpoint-verification";
 import { limits } from "../limits";
-import { paced, paceWaitMs } from "../pace";
 import { claimRetentionMs } from "./claim-retention";
 import { type Credentials, openCredentials, sendAuthorized } from "./credentials";
 import type { Item, WebhookAnswer } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
 import { advance, giveBack, type Run } from "./dispatch-run";
 import { keepReply, repliesTo } from "./replying";
+import { noteBegun, waitForTurn } from "./sharing";
 import type { Endpoint } from "./webhook";
 
 const EXPIRED = "the message has expired";
@@ -27,25 +27,19 @@ export async function sendAll(run: Run): Promise<void> {
     const waits: Promise<void>[] = [];
     while (flights.size < run.sending.connections && mayStart(run)) {
       giveBackExpired(run);
-      const wait = waitForPace(run);
+      const wait = waitForTurn(run);
       if (wait) waits.push(wait);
       if (wait) break;
       const { parcel, plan } = plans.takeParcel(run.plan, run.push.batchMaxMessages);
       if (parcel.length === 0) break;
       run.plan = plan;
-      run.pace &&= paced(run.pace, run.deps.runtime.now());
+      noteBegun(run);
       const flight = carry(run, endpoint, parcel).finally(() => flights.delete(flight));
       flights.add(flight);
     }
     if (flights.size + waits.length === 0) return;
     await Promise.race([...flights, ...waits]);
   }
-}
-
-/** When the pace does not allow the next request yet: the wait until it does. */
-function waitForPace({ pace, plan, deps }: Run): Promise<void> | undefined {
-  const waitMs = pace && plan.pending.length > 0 ? paceWaitMs(pace, deps.runtime.now()) : 0;
-  return waitMs > 0 ? deps.sleep(Math.ceil(waitMs)) : undefined;
 }
 
 /** No request starts after the dispatch's time, or once the lease may be another's. What is settled, nobody else sends. */

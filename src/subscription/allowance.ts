@@ -1,7 +1,8 @@
-// How much a push subscription may send now: what its endpoint's health allows, and what its rate and its
-// concurrency are set to. Each partition has its share of the two, and an endpoint's health of its own. Pure.
+// How much a push subscription may send now: what its endpoint's health allows, and what its rate and its concurrency are
+// set to. Each partition has an endpoint's health of its own. Of what is set for all, a dispatch asks for its part of what
+// is shared while it sends; of the rest each partition has an equal part. Pure.
 
-import type { Sending } from "../dispatch-calls";
+import type { Sending, Shared } from "../dispatch-calls";
 import { limits } from "../limits";
 import type { Rate } from "../pace";
 import { type Health, stopAfter } from "./endpoint-health";
@@ -14,26 +15,31 @@ export type Allowance = Readonly<
 
 export type Asked = Readonly<{
   health: Health;
-  push: Readonly<{ rate?: Rate | undefined; maxConcurrency?: number }>;
-  /** The partitions that the rate and the concurrency are shared by. */
+  push: Readonly<{ rate?: Rate | undefined; maxConcurrency?: number; drainPerSecond?: number }>;
+  /** The partitions that the rate and the concurrency are for. */
   partitions: number;
+  /** Requests a second that the last dispatch of shared paces made; absent when the paces are not shared. */
+  shared?: Readonly<{ perSecond: number }>;
   /** When the pace allows the next request. */
   nextSendAt: number;
   now: number;
 }>;
 
 /** What may be sent at `now`, or when to look again. */
-export function allowance({ health, push, partitions, nextSendAt, now }: Asked): Allowance {
+export function allowance(asked: Asked): Allowance {
+  const { health, push, partitions, nextSendAt, now } = asked;
   if (health.state === "open" && now < health.until) return { send: false, until: health.until };
-  const perSecond = Math.min(ratePerSecond(push.rate) / partitions, healthyRate(health));
+  const shared = sharedOf(asked);
+  const part = ratePerSecond(push.rate) / (asked.shared ? 1 : partitions);
+  const perSecond = Math.min(part, healthyRate(health));
   const isPaced = perSecond !== Number.POSITIVE_INFINITY;
   if (isPaced && nextSendAt > now + limits.pacedDispatchMs) return { send: false, until: nextSendAt };
   const share = Math.max(1, Math.floor((push.maxConcurrency ?? Number.POSITIVE_INFINITY) / partitions));
   const alone = isPaced || health.state !== "closed";
   const atOnce = Math.min(share, health.state === "ramping" ? Math.ceil(health.perSecond) : share);
   const { dispatches, connections } = split(health.state === "open" ? 1 : atOnce, alone);
-  const requests = requestsOf(health, isPaced ? perSecond : undefined);
-  const sending = { connections, stopAfter: stopAfter(health, now) };
+  const requests = requestsOf(health, isPaced ? Math.min(perSecond, likely(asked, shared)) : undefined);
+  const sending = { connections, stopAfter: stopAfter(health, now), ...(shared && { shared }) };
   if (!isPaced) return { send: true, alone, requests, dispatches, sending };
   return {
     send: true,
@@ -47,6 +53,25 @@ export function allowance({ health, push, partitions, nextSendAt, now }: Asked):
 /** A rate in requests a second; without end when none is set. */
 export function ratePerSecond(rate: Rate | undefined): number {
   return rate === undefined ? Number.POSITIVE_INFINITY : (rate.requests * 1000) / rate.perMs;
+}
+
+/** The paces of which a dispatch asks for its part. */
+function sharedOf({ health, push, partitions, shared }: Asked): Shared | undefined {
+  if (shared === undefined) return undefined;
+  const rate = ratePerSecond(push.rate);
+  const drain = health.state === "ramping" ? push.drainPerSecond : undefined;
+  const paces = {
+    ...(rate !== Number.POSITIVE_INFINITY && { rate }),
+    ...(drain !== undefined && { drain }),
+  };
+  return Object.keys(paces).length > 0 ? { partitions, paces, isBehind: false } : undefined;
+}
+
+/** What a dispatch of shared paces will probably send a second: not less than an equal part, and twice what the last one did. */
+function likely(asked: Asked, shared: Shared | undefined): number {
+  if (shared === undefined || asked.shared === undefined) return Number.POSITIVE_INFINITY;
+  const least = Math.min(...Object.values(shared.paces)) / shared.partitions;
+  return Math.max(least, 2 * asked.shared.perSecond);
 }
 
 function healthyRate(health: Health): number {

@@ -6,6 +6,7 @@ import { effectiveRate, type Verification } from "../endpoint-verification";
 import { type EndpointView, unverifiedView } from "../endpoint-view";
 import { limits } from "../limits";
 import type { ReportCall } from "../report-calls";
+import type { SubscriptionSettings } from "../settings";
 import { type Allowance, allowance } from "./allowance";
 import {
   forgiven,
@@ -22,6 +23,9 @@ export class EndpointDesk {
   private health: Health = newHealth;
   private saved: string | null = null;
   private nextSendAt = 0;
+  /** When the present dispatch of a shared pace began, and how fast the last one was. */
+  private begunAt = 0;
+  private sharedPerSecond = 0;
   /** What the newest dispatches have told so far. */
   private readonly told = new Map<string, EndpointSigns>();
 
@@ -39,7 +43,8 @@ export class EndpointDesk {
     const { health, nextSendAt } = this;
     const { push } = settings;
     const rate = push && effectiveRate(push);
-    return allowance({ health, push: { ...push, rate }, partitions, nextSendAt, now });
+    const shared = isShared(settings, partitions) && { shared: { perSecond: this.sharedPerSecond } };
+    return allowance({ health, push: { ...push, rate }, partitions, nextSendAt, now, ...shared });
   }
 
   /** Every other probe is of a message that was never tried: those that wait may be what it fails on. */
@@ -50,6 +55,7 @@ export class EndpointDesk {
   /** A paced dispatch begins with `requests` at most: until it tells how far it came, they count as sent. */
   began(perSecond: number, requests: number, now: number): void {
     this.nextSendAt = Math.max(this.nextSendAt, now) + (requests * 1000) / perSecond;
+    this.begunAt = now;
   }
 
   /** Whether a failure that was answered with `status`, or not at all, counts no attempt. */
@@ -68,10 +74,15 @@ export class EndpointDesk {
     if (signs === undefined) return;
     const fresh = signsSince(this.told.get(leaseId) ?? NO_SIGNS, signs);
     this.remember(leaseId, signs);
-    if (signs.nextSendAt !== undefined && done) this.nextSendAt = signs.nextSendAt;
+    if (signs.nextSendAt !== undefined && done) {
+      this.nextSendAt = signs.nextSendAt;
+      const tookMs = Math.max(1_000, moment.now - this.begunAt);
+      this.sharedPerSecond = ((signs.worked + signs.ailed) * 1000) / tookMs;
+    }
     const told = { signs: fresh, done, wasClean: signs.ailed === 0, isBehind };
     const drain = settings.push?.drainPerSecond;
-    const share = drain === undefined ? {} : { drainPerSecond: drain / partitions };
+    const parts = isShared(settings, partitions) ? 1 : partitions;
+    const share = drain === undefined ? {} : { drainPerSecond: drain / parts };
     this.become(judge(this.health, { ...told, ...share }, moment));
   }
 
@@ -108,6 +119,14 @@ export class EndpointDesk {
     this.store.save(now);
     this.saved = now;
   }
+}
+
+/**
+ * Whether its partitions divide among them what is set for all. Not under at-most-once: what is settled before it is sent
+ * would wait for its part outside of any lease.
+ */
+function isShared({ guarantee }: SubscriptionSettings, partitions: number): boolean {
+  return partitions > 1 && guarantee !== "at-most-once";
 }
 
 /** What of a health is stored. */

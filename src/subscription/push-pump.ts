@@ -108,8 +108,17 @@ export class PushPump {
     this.parts.began();
     const { pace } = allowed.sending;
     if (pace) this.parts.endpoint.began(pace.perSecond, allowed.requests, this.parts.runtime().now());
-    this.parts.waitUntil(this.dispatch(lease, allowed.sending, leasedFor));
+    this.parts.waitUntil(this.dispatch(lease, this.withBehind(allowed.sending), leasedFor));
     return true;
+  }
+
+  /** Whoever shares with others says whether it will want more. */
+  private withBehind({ shared, ...sending }: Sending): Sending {
+    if (shared === undefined) return sending;
+    const { knownHead, counters, ready } = this.parts.backlog;
+    const next = ready.peek();
+    const isDue = next !== undefined && next.at <= this.parts.runtime().now();
+    return { ...sending, shared: { ...shared, isBehind: isDue || knownHead > counters.nextOffset } };
   }
 
   private async dispatch(lease: LeaseAnswer, sending: Sending, leasedFor: SubscriptionRow): Promise<void> {

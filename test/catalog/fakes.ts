@@ -202,6 +202,7 @@ export function fakeCatalog() {
     SUBSCRIPTION: objects.SUBSCRIPTION,
     LIMITER: real.LIMITER,
     REPLY: real.REPLY,
+    CAPACITY: real.CAPACITY,
     CATALOG: d1,
     LOG: "off",
   };

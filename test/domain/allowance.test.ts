@@ -57,6 +57,29 @@ describe("what may be sent", () => {
     });
   });
 
+  it("is the whole pace where it is shared, and what of it the dispatch will probably send", () => {
+    const push = { rate: { requests: 240, perMs: 60_000 }, drainPerSecond: 2 };
+    const requestsAfter = (perSecond: number) => {
+      const allowed = allowance({ ...asked, push, partitions: 4, shared: { perSecond } });
+      expect(allowed).toMatchObject({
+        ...{ send: true, alone: true, dispatches: 1 },
+        sending: { pace: { perSecond: 4 }, shared: { partitions: 4, paces: { rate: 4 }, isBehind: false } },
+      });
+      return allowed.send && allowed.requests;
+    };
+    // Its equal part in 10 seconds, then twice what the last one sent, and no more than there is.
+    expect([0, 0.5, 1, 3].map(requestsAfter)).toEqual([10, 10, 20, 40]);
+  });
+
+  it("is held to the drain rate of all only while its endpoint recovers", () => {
+    const health = { state: "ramping", since: 0, opens: 1, reason: "", ceiling: 2, perSecond: 2 } as const;
+    const tally = { failing: 0, deliveries: [] };
+    const of = { ...asked, push: { drainPerSecond: 2 }, partitions: 4, shared: { perSecond: 0 } };
+    const allowed = allowance({ ...of, health: { ...health, tally } });
+    expect(allowed).toMatchObject({ sending: { pace: { perSecond: 2 }, shared: { paces: { drain: 2 } } } });
+    expect(allowance(of)).toEqual(allowance({ ...asked, push: {} }));
+  });
+
   it("waits for a slow pace without a dispatch", () => {
     const push = { rate: { requests: 1, perMs: 3_600_000 } };
     const nextSendAt = NOW + 1_800_000;

@@ -1,6 +1,7 @@
 // A world for one dispatch under virtual time: an endpoint that answers as the test says, a subscription that
 // records reports, and the real ledger. Time moves only when the dispatch waits for nothing else.
 import { env } from "cloudflare:workers";
+import type { ShareAnswer, ShareCall } from "../../src/capacity-calls";
 import type { Begin, DispatchCall, Sending } from "../../src/dispatch-calls";
 import { ok, type Result } from "../../src/errors";
 import { LedgerStore } from "../../src/ledger/ledger-store";
@@ -64,6 +65,10 @@ export class World {
   mostUnderWay = 0;
   /** How the next reports are answered; a fault is thrown. */
   answerReport: (call: ReportCall) => Result<ReportAnswer> | Error = () => ok(null);
+  readonly asks: (Pick<ShareCall, "paces"> & { at: number })[] = [];
+  /** How the capacity answers; what it throws is a fault of the way to it. */
+  answerAsk: (asked: Pick<ShareCall, "paces">) => Result<ShareAnswer> | Promise<Result<ShareAnswer>> = () =>
+    ok({ paces: {} });
   /** Whether the ledger's database is away. */
   ledgerAway: (method: string) => boolean = () => false;
   /** Set them to end the world before or after a method of the ledger: the isolate died there. */
@@ -214,6 +219,10 @@ export class World {
         return ok("first");
       },
       topicRetentionMs: async () => this.topicRetentionMs,
+      share: async (asked) => {
+        this.asks.push({ ...asked, at: this.now });
+        return this.answerAsk(asked);
+      },
       endpointGone: () => {
         this.gone += 1;
       },

@@ -10,6 +10,7 @@ import { ObjectStorage } from "./object-storage";
 
 type Methods = Record<string, (...args: unknown[]) => Promise<unknown>>;
 export type Instance = Readonly<{ alarm(): Promise<void> }>;
+export type ObjectKind = "topic" | "subscription" | "capacity";
 
 /** What one instance did: a call it carried out with its answer, or one that it made to a dispatcher. */
 export type Deed = Readonly<{ method: string; args: readonly unknown[]; answer: unknown; begunAt: number }>;
@@ -66,7 +67,7 @@ export class SimulatedObject {
   private touched = false;
 
   constructor(
-    readonly kind: "topic" | "subscription",
+    readonly kind: ObjectKind,
     readonly id: string,
     private readonly make: MakeInstance,
     private readonly parts: HostParts,

@@ -2,6 +2,8 @@
 // Cloudflare Queues and both databases. Nothing here decides what happens; chance and the steps do.
 
 import { createHash } from "node:crypto";
+import { CapacityObject } from "../../src/capacity/capacity-object";
+import type { ShareAnswer } from "../../src/capacity-calls";
 import { CatalogStore } from "../../src/catalog/catalog-store";
 import type { Catalog } from "../../src/catalog/entry-lifecycle";
 import type { Begin, DispatchCall } from "../../src/dispatch-calls";
@@ -25,7 +27,7 @@ import type { Counts } from "./coverage";
 import { D1StandIn } from "./d1-stand-in";
 import { Endpoint, type HandedOver, type Request } from "./endpoints";
 import { Network, type Remote, stubOf } from "./network";
-import { type Instance, type Live, SimulatedObject } from "./object-host";
+import { type Instance, type Live, type ObjectKind, SimulatedObject } from "./object-host";
 import { Workers } from "./workers";
 
 export type PlatformParts = Readonly<{
@@ -47,9 +49,13 @@ type Class = new (ctx: unknown, env: Env) => { runtime: Runtime } & Instance;
 const CLASSES = {
   topic: TopicObject as unknown as Class,
   subscription: SubscriptionObject as unknown as Class,
+  // It sets no alarm.
+  capacity: CapacityObject as unknown as Class,
 };
 /** Of a real INGRESS 100. */
 const INGRESS_RETRIES = 4;
+/** What keeps nothing has nothing to witness. */
+const UNWATCHED = { stepped: () => undefined, confirmed: () => undefined, undone: () => undefined };
 
 export class Platform {
   readonly agenda: Agenda;
@@ -103,9 +109,10 @@ export class Platform {
     );
   }
 
-  object(kind: "topic" | "subscription", id: string): SimulatedObject {
+  object(kind: ObjectKind, id: string): SimulatedObject {
     const { agenda, network } = this;
-    const { chance, counts, stepped, confirmed, undone } = this.parts;
+    const { chance, counts } = this.parts;
+    const { stepped, confirmed, undone } = kind === "capacity" ? UNWATCHED : this.parts;
     const crashiness = () => (network.faults.on ? this.parts.crashiness : 0);
     const name = `${kind}:${id}`;
     const parts = { agenda, network, chance, counts, crashiness, stepped, confirmed, undone };
@@ -128,13 +135,14 @@ export class Platform {
   }
 
   envFor(owner: Owner): Env {
-    const namespace = (kind: "topic" | "subscription") => ({
+    const namespace = (kind: ObjectKind) => ({
       getByName: (id: string) =>
         stubOf((method, args) => this.network.call(owner, this.object(kind, id).remote, method, args)),
     });
     return {
       TOPIC: namespace("topic"),
       SUBSCRIPTION: namespace("subscription"),
+      CAPACITY: namespace("capacity"),
       CATALOG: this.catalog.bindingFor(owner),
       LEDGER: this.ledger.bindingFor(owner),
       INGRESS: this.ingress.bindingFor(owner),
@@ -230,6 +238,11 @@ export class Platform {
         return abort.signal;
       },
       reply: () => Promise.reject(new Error("nobody asks in a world")),
+      share: async (asked) => {
+        const { remote } = this.object("capacity", call.generation);
+        const share = { partition: call.partition, priority: call.partition, ...asked };
+        return (await this.network.call(owner, remote, "share", [share])) as Result<ShareAnswer>;
+      },
       topicRetentionMs: async () => {
         const topic = await this.catalogFor(owner).store.topic(call.topic);
         return topic.ok ? topic.value.settings.retentionMs : undefined;

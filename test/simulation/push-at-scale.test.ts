@@ -61,6 +61,7 @@ async function newWorld() {
       sleep: () => new Promise(() => {}),
       report: (report) => objects.subscriptions.getByName(objectName(call.generation, 0)).report(report),
       reply: () => Promise.reject(new Error("nobody asks here")),
+      share: () => Promise.reject(new Error("nothing is shared here")),
       topicRetentionMs: async () => undefined,
       endpointGone: () => {},
       log: () => {},
