@@ -25,6 +25,21 @@ export const PACES = ["rate", "drain"] as const;
 /** `rate`: what is set for all that is sent. `drain`: what is set for what an endpoint that recovers is sent. */
 export type PaceName = (typeof PACES)[number];
 
+/** How many requests may be under way at once over all partitions together, and how that is with whoever asks. */
+export type SlotAsk = Readonly<{
+  dispatch: string;
+  max: number;
+  /** Requests of it that are under way, that it may have under way by what it was given last, and that it could have. */
+  underWay: number;
+  held: number;
+  want: number;
+  /** How long a request may last that begins at the last moment. */
+  lastsMs: number;
+}>;
+
+/** So many requests under way; more may begin until `endsInMs`. It is to ask again, more or not, after `againInMs`. */
+export type SlotShare = Readonly<{ slots: number; endsInMs: number; againInMs: number }>;
+
 /** What a dispatch asks for. A call that arrives twice may cost its share twice, and gives nobody more than is there. */
 export type ShareCall = Readonly<{
   /** The partition: an ask takes the place of the one before. */
@@ -32,10 +47,16 @@ export type ShareCall = Readonly<{
   /** Of its messages: the highest is served first. */
   priority: number;
   paces: Readonly<Partial<Record<PaceName, PaceAsk>>>;
+  slots?: SlotAsk;
+  /** The dispatch has ended, with all its requests. */
+  ended?: string;
 }>;
 
-/** One for each pace that was asked for. */
-export type ShareAnswer = Readonly<{ paces: Readonly<Partial<Record<PaceName, PaceShare>>> }>;
+/** One for each that was asked for. */
+export type ShareAnswer = Readonly<{
+  paces: Readonly<Partial<Record<PaceName, PaceShare>>>;
+  slots?: SlotShare;
+}>;
 
 export interface CapacityCalls {
   share(call: ShareCall): Promise<Result<ShareAnswer>>;

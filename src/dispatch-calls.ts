@@ -10,6 +10,8 @@ export type Shared = Readonly<{
   partitions: number;
   /** Requests a second of all partitions together. */
   paces: Readonly<Partial<Record<PaceName, number>>>;
+  /** Requests under way at once of all partitions together, and of this dispatch while nobody divides them. */
+  slots?: Readonly<{ max: number; own: number }>;
   /** There is more to send than this dispatch carries. */
   isBehind: boolean;
 }>;

@@ -321,6 +321,10 @@ export const limits = {
   shareShowUpMs: 0.5 * second,
   /** Whoever must wait for another to have sent asks again no sooner. */
   shareAgainMs: 20,
+  /** For so long a slot is given, of requests under way at once; its holder asks again sooner, and whoever waits sooner still. */
+  slotsMs: 1 * second,
+  slotsAgainMs: 0.5 * second,
+  slotsSoonMs: 0.2 * second,
   /** Of so much that is shared, one goes to the lowest priority that waits. */
   sharesPerLowest: 10,
   /** What divides counts as away when it has not answered for so long; it is asked again after up to this. */

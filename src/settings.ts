@@ -84,7 +84,7 @@ export type PushSettings = Signing &
     format?: PushFormat;
     /** At most so many requests in so long, evenly spaced, over all partitions together. Absent: no limit. */
     rate?: Rate;
-    /** Requests under way at once over all partitions together, but one for each. Absent: as many as the broker makes. */
+    /** Requests under way at once over all partitions together. Absent: as many as the broker makes. */
     maxConcurrency?: number;
     /** Requests a second that a backlog drains at after the endpoint was away. Absent: by what it took before. */
     drainPerSecond?: number;

@@ -175,6 +175,11 @@ const TOUCHES: Readonly<Record<string, Touches>> = {
   "src/push/forward.ts": { may: ["async"], why: "it is the course of one forward, handed what it needs" },
   "src/push/sending.ts": { may: ["async"], why: "it awaits the requests of a dispatch, and its claims" },
   "src/push/sharing.ts": { may: ["async"], why: "it asks the capacity, and waits for its turn" },
+  "src/push/held-slots.ts": { may: ["async"], why: "whoever waits for a slot waits for its promise" },
+  "src/push/slot-keeping.ts": {
+    may: ["async"],
+    why: "it asks the capacity while the requests are under way",
+  },
   "src/push/reporting.ts": { may: ["async"], why: "it reports while the requests are under way" },
   "src/push/replying.ts": { may: ["async"], why: "it awaits the object that a reply is written to" },
   "src/push/webhook.ts": { may: ["async"], why: "it is the request to the endpoint; fetch is handed in" },

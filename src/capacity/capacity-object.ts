@@ -14,12 +14,15 @@ import type { Env } from "../env";
 import { ok, type Result } from "../errors";
 import { type Runtime, systemRuntime } from "../runtime";
 import { noRounds, type PaceRounds, takeShare } from "./pace-rounds";
+import { freeSlots, noSlots, type Slots, takeSlots } from "./slots";
 
 export class CapacityObject extends DurableObject<Env> implements CapacityCalls {
   runtime: Runtime = systemRuntime;
   private readonly rounds: Record<PaceName, PaceRounds> = { rate: noRounds, drain: noRounds };
 
-  async share({ partition, priority, paces }: ShareCall): Promise<Result<ShareAnswer>> {
+  private slots: Slots = noSlots;
+
+  async share({ partition, priority, paces, ...call }: ShareCall): Promise<Result<ShareAnswer>> {
     const now = this.runtime.now();
     const shares: Partial<Record<PaceName, PaceShare>> = {};
     for (const pace of PACES) {
@@ -29,6 +32,10 @@ export class CapacityObject extends DurableObject<Env> implements CapacityCalls 
       this.rounds[pace] = rounds;
       shares[pace] = share;
     }
-    return ok({ paces: shares });
+    if (call.ended !== undefined) this.slots = freeSlots(this.slots, call.ended);
+    if (call.slots === undefined) return ok({ paces: shares });
+    const taken = takeSlots(this.slots, { priority, ...call.slots }, now);
+    this.slots = taken.slots;
+    return ok({ paces: shares, slots: taken.share });
   }
 }

@@ -63,7 +63,13 @@ function equally<By>(units: number, wishes: readonly Wish<By>[]): ReadonlyMap<By
     }
     open = open.filter(({ by, want }) => want > (shares.get(by) ?? 0));
   }
-  const inTurn = open.toSorted((a, b) => a.turn.servedAt - b.turn.servedAt || a.turn.since - b.turn.since);
+  const inTurn = open.toSorted(byTurn);
   for (const { by } of inTurn.slice(0, left)) shares.set(by, (shares.get(by) ?? 0) + 1);
   return shares;
+}
+
+/** In one order, however they are listed: else two of one turn may wait for each other. */
+function byTurn<By>(a: Wish<By>, b: Wish<By>): number {
+  const { servedAt, since } = a.turn;
+  return servedAt - b.turn.servedAt || since - b.turn.since || (String(a.by) < String(b.by) ? -1 : 1);
 }

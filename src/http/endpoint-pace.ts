@@ -22,9 +22,10 @@ export const paceFields = {
   rateLimit: rateLimit.optional().meta({
     description: "Requests in so long at most, evenly spaced, over all partitions together.",
   }),
-  maxConcurrency: whole(1, limits.maxConcurrency)
-    .optional()
-    .meta({ description: "Requests under way at once over all partitions together; one for each at least." }),
+  maxConcurrency: whole(1, limits.maxConcurrency).optional().meta({
+    description:
+      "Requests under way at once over all partitions together; under at-most-once, one for each at least.",
+  }),
   drainPerSecond: whole(1, limits.maxDrainPerSecond)
     .optional()
     .meta({

@@ -14,6 +14,7 @@ import type { PushSettings } from "../settings";
 import { ClaimsStore } from "./claims-store";
 import type { Item, Plan } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
+import { type HeldSlots, newSlots } from "./held-slots";
 import { newShare, type PacedShare } from "./paced-share";
 import type { Wire } from "./webhook";
 
@@ -25,6 +26,9 @@ export type Carrying = Readonly<{
   report(call: ReportCall): Promise<Result<ReportAnswer>>;
   log(line: Readonly<Record<string, unknown>>): void;
 }>;
+
+/** What a dispatch asks its subscription's capacity for. */
+export type ShareAsk = Omit<ShareCall, "partition" | "priority">;
 
 /** What a dispatch to an endpoint needs of the world. */
 export type Dispatching = Wire &
@@ -41,7 +45,7 @@ export type Dispatching = Wire &
     /** How long the topic keeps messages; undefined when that cannot be told now. Only for effectively-once. */
     topicRetentionMs(): Promise<number | undefined>;
     /** Asks for its partition's share of what is set for all partitions together. */
-    share(asked: Pick<ShareCall, "paces">): Promise<Result<ShareAnswer>>;
+    share(asked: ShareAsk): Promise<Result<ShareAnswer>>;
     /** The endpoint answered 410 Gone. */
     endpointGone(): void;
   }>;
@@ -76,6 +80,10 @@ export type Run = Course & {
   /** Undefined when it shares no pace; `asking` while it asks. */
   share: PacedShare | undefined;
   asking?: Promise<void> | undefined;
+  /** Undefined when its requests at once are its own affair. */
+  readonly slots: HeldSlots | undefined;
+  /** Requests under way. */
+  underWay: number;
 };
 
 const AT_FULL_SPEED: Sending = {
@@ -110,7 +118,9 @@ export function beginRun(call: DispatchCall, deps: Dispatching): Run {
   const isClaimed = guarantee === "effectively-once" && !settled;
   const claims = isClaimed ? new ClaimsStore(deps.ledger, call, deps.runtime) : undefined;
   const share = newShare(sending.shared, deps.runtime.now());
-  return { ...beginCourse(call, deps), push, settled, claims, sending, share };
+  const slots = newSlots(sending.shared, deps.runtime.now());
+  const course = beginCourse(call, deps);
+  return { ...course, push, settled, claims, sending, share, slots, underWay: 0 };
 }
 
 export function giveBack(run: Course, items: readonly Item[], delayMs: number, reason: string): void {

@@ -9,6 +9,7 @@ import type { DispatchCall } from "../dispatch-calls";
 import { beginRun, type Dispatching, giveBack, type Run } from "./dispatch-run";
 import { reportLast, reportWhile } from "./reporting";
 import { sendAll } from "./sending";
+import { keepSlots } from "./slot-keeping";
 
 /**
  * One dispatch, from the lease to its last report. Of a call that arrived twice the second dispatch does nothing: it would
@@ -19,7 +20,7 @@ export async function dispatch(call: DispatchCall, deps: Dispatching): Promise<v
   const run = beginRun(call, deps);
   const { settled } = run;
   try {
-    await (settled ? sendAll(run) : reportWhile(run, sendAll(run)));
+    await (settled ? sendAll(run) : reportWhile(run, keepSlots(run, sendAll(run))));
   } finally {
     giveBack(run, run.plan.pending, 0, run.stopped ?? "the dispatch ran out of time");
     if (!settled || run.gone || isWatched(run)) await reportLast(run);

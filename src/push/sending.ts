@@ -10,6 +10,7 @@ import { type Credentials, openCredentials, sendAuthorized } from "./credentials
 import type { Item, WebhookAnswer } from "./dispatch-plan";
 import * as plans from "./dispatch-plan";
 import { advance, giveBack, type Run } from "./dispatch-run";
+import { slotsAt } from "./held-slots";
 import { keepReply, repliesTo } from "./replying";
 import { noteBegun, waitForTurn } from "./sharing";
 import type { Endpoint } from "./webhook";
@@ -25,7 +26,7 @@ export async function sendAll(run: Run): Promise<void> {
   const flights = new Set<Promise<void>>();
   for (;;) {
     const waits: Promise<void>[] = [];
-    while (flights.size < run.sending.connections && mayStart(run)) {
+    while (flights.size < connectionsOf(run) && mayStart(run)) {
       giveBackExpired(run);
       const wait = waitForTurn(run);
       if (wait) waits.push(wait);
@@ -34,12 +35,24 @@ export async function sendAll(run: Run): Promise<void> {
       if (parcel.length === 0) break;
       run.plan = plan;
       noteBegun(run);
-      const flight = carry(run, endpoint, parcel).finally(() => flights.delete(flight));
+      const flight = carry(run, endpoint, parcel).finally(() => {
+        flights.delete(flight);
+        run.underWay = flights.size;
+      });
       flights.add(flight);
+      run.underWay = flights.size;
     }
+    // With no slot free it waits until it is given one.
+    const isShort = run.slots && flights.size >= connectionsOf(run) && run.plan.pending.length > 0;
+    if (run.slots && isShort && mayStart(run)) waits.push(run.slots.changed.promise);
     if (flights.size + waits.length === 0) return;
     await Promise.race([...flights, ...waits]);
   }
+}
+
+/** Requests that may be under way at once. */
+function connectionsOf({ sending: { connections }, slots, deps }: Run): number {
+  return slots ? Math.min(connections, slotsAt(slots, deps.runtime.now())) : connections;
 }
 
 /** No request starts after the dispatch's time, or once the lease may be another's. What is settled, nobody else sends. */

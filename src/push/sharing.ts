@@ -1,9 +1,10 @@
 // How a dispatch comes by its share of what the partitions of its subscription may send together: it asks when it has a request
 // to send and nothing left to send it by. While it is not answered it sends nothing, for a few seconds at most.
 
+import type { ShareAnswer } from "../capacity-calls";
 import { limits } from "../limits";
 import { paced, pacedInTime, paceWaitMs } from "../pace";
-import type { Run } from "./dispatch-run";
+import type { Run, ShareAsk } from "./dispatch-run";
 import { alonePerSecond, answered, asksOf, heldBack, spend, unanswered } from "./paced-share";
 
 const LATER = "its share of the rate comes later";
@@ -53,10 +54,16 @@ async function askForShare(run: Run): Promise<void> {
   const askedAt = deps.runtime.now();
   const requests = Math.ceil(plan.pending.length / push.batchMaxMessages);
   const paces = asksOf(share, requests, askedAt);
-  const late = deps.sleep(limits.shareWaitMs).then(() => undefined);
-  const answer = await Promise.race([deps.share({ paces }), late]).catch(() => undefined);
+  const answer = await askCapacity(run, { paces });
   const now = deps.runtime.now();
-  run.share = answer?.ok
-    ? answered(share, answer.value.paces, askedAt, now)
+  run.share = answer
+    ? answered(share, answer.paces, askedAt, now)
     : unanswered(share, deps.runtime.random() * limits.shareRetryMs, now);
+}
+
+/** Undefined when the capacity does not answer in time. */
+export async function askCapacity({ deps }: Run, ask: ShareAsk): Promise<ShareAnswer | undefined> {
+  const late = deps.sleep(limits.shareWaitMs).then(() => undefined);
+  const answer = await Promise.race([deps.share(ask), late]).catch(() => undefined);
+  return answer?.ok ? answer.value : undefined;
 }

@@ -18,7 +18,7 @@ export type Asked = Readonly<{
   push: Readonly<{ rate?: Rate | undefined; maxConcurrency?: number; drainPerSecond?: number }>;
   /** The partitions that the rate and the concurrency are for. */
   partitions: number;
-  /** Requests a second that the last dispatch of shared paces made; absent when the paces are not shared. */
+  /** Requests a second that the last dispatch made; absent when nothing is shared. */
   shared?: Readonly<{ perSecond: number }>;
   /** When the pace allows the next request. */
   nextSendAt: number;
@@ -34,11 +34,12 @@ export function allowance(asked: Asked): Allowance {
   const perSecond = Math.min(part, healthyRate(health));
   const isPaced = perSecond !== Number.POSITIVE_INFINITY;
   if (isPaced && nextSendAt > now + limits.pacedDispatchMs) return { send: false, until: nextSendAt };
-  const share = Math.max(1, Math.floor((push.maxConcurrency ?? Number.POSITIVE_INFINITY) / partitions));
+  const most = push.maxConcurrency ?? Number.POSITIVE_INFINITY;
+  const share = asked.shared ? most : equalPart(most, partitions);
   const alone = isPaced || health.state !== "closed";
   const atOnce = Math.min(share, health.state === "ramping" ? Math.ceil(health.perSecond) : share);
   const { dispatches, connections } = split(health.state === "open" ? 1 : atOnce, alone);
-  const requests = requestsOf(health, isPaced ? Math.min(perSecond, likely(asked, shared)) : undefined);
+  const requests = requestsOf(health, Math.min(perSecond, likely(asked, shared)));
   const sending = { connections, stopAfter: stopAfter(health, now), ...(shared && { shared }) };
   if (!isPaced) return { send: true, alone, requests, dispatches, sending };
   return {
@@ -55,22 +56,31 @@ export function ratePerSecond(rate: Rate | undefined): number {
   return rate === undefined ? Number.POSITIVE_INFINITY : (rate.requests * 1000) / rate.perMs;
 }
 
-/** The paces of which a dispatch asks for its part. */
+/** One for each partition at the least. */
+function equalPart(maxConcurrency: number, partitions: number): number {
+  return Math.max(1, Math.floor(maxConcurrency / partitions));
+}
+
+/** That of which a dispatch asks for its part. */
 function sharedOf({ health, push, partitions, shared }: Asked): Shared | undefined {
   if (shared === undefined) return undefined;
+  const max = push.maxConcurrency;
+  const slots = max !== undefined && { slots: { max, own: equalPart(max, partitions) } };
   const rate = ratePerSecond(push.rate);
   const drain = health.state === "ramping" ? push.drainPerSecond : undefined;
   const paces = {
     ...(rate !== Number.POSITIVE_INFINITY && { rate }),
     ...(drain !== undefined && { drain }),
   };
-  return Object.keys(paces).length > 0 ? { partitions, paces, isBehind: false } : undefined;
+  if (!slots && Object.keys(paces).length === 0) return undefined;
+  return { partitions, paces, ...slots, isBehind: false };
 }
 
-/** What a dispatch of shared paces will probably send a second: not less than an equal part, and twice what the last one did. */
+/** What a dispatch that shares will probably send a second: an equal part at the least, and twice what the last one did. */
 function likely(asked: Asked, shared: Shared | undefined): number {
   if (shared === undefined || asked.shared === undefined) return Number.POSITIVE_INFINITY;
-  const least = Math.min(...Object.values(shared.paces)) / shared.partitions;
+  const paces = Object.values(shared.paces).map((pace) => pace / shared.partitions);
+  const least = paces.length > 0 ? Math.min(...paces) : limits.dispatchConnections;
   return Math.max(least, 2 * asked.shared.perSecond);
 }
 
@@ -79,9 +89,8 @@ function healthyRate(health: Health): number {
 }
 
 /** A probe is one request; a step of the ramp, those of a second; else as many as its pace sends in a while. */
-function requestsOf(health: Health, perSecond: number | undefined): number {
+function requestsOf(health: Health, perSecond: number): number {
   if (health.state === "open") return 1;
-  if (perSecond === undefined) return limits.dispatchMessages;
   const isStep = health.state === "ramping" && health.perSecond < health.ceiling;
   const ms = isStep ? 1000 : limits.pacedDispatchMs;
   return Math.min(limits.dispatchMessages, Math.max(1, Math.floor((perSecond * ms) / 1000)));

@@ -5,6 +5,7 @@ import { type EndpointSigns, isAway, NO_SIGNS, signsSince } from "../endpoint-si
 import { effectiveRate, type Verification } from "../endpoint-verification";
 import { type EndpointView, unverifiedView } from "../endpoint-view";
 import { limits } from "../limits";
+import type { Pace } from "../pace";
 import type { ReportCall } from "../report-calls";
 import type { SubscriptionSettings } from "../settings";
 import { type Allowance, allowance } from "./allowance";
@@ -23,9 +24,9 @@ export class EndpointDesk {
   private health: Health = newHealth;
   private saved: string | null = null;
   private nextSendAt = 0;
-  /** When the present dispatch of a shared pace began, and how fast the last one was. */
+  /** When the newest dispatch began, and how fast the last that ended was. */
   private begunAt = 0;
-  private sharedPerSecond = 0;
+  private lastPerSecond = 0;
   /** What the newest dispatches have told so far. */
   private readonly told = new Map<string, EndpointSigns>();
 
@@ -43,7 +44,7 @@ export class EndpointDesk {
     const { health, nextSendAt } = this;
     const { push } = settings;
     const rate = push && effectiveRate(push);
-    const shared = isShared(settings, partitions) && { shared: { perSecond: this.sharedPerSecond } };
+    const shared = isShared(settings, partitions) && { shared: { perSecond: this.lastPerSecond } };
     return allowance({ health, push: { ...push, rate }, partitions, nextSendAt, now, ...shared });
   }
 
@@ -52,10 +53,11 @@ export class EndpointDesk {
     return this.health.state === "open" && this.health.opens % 2 === 0;
   }
 
-  /** A paced dispatch begins with `requests` at most: until it tells how far it came, they count as sent. */
-  began(perSecond: number, requests: number, now: number): void {
-    this.nextSendAt = Math.max(this.nextSendAt, now) + (requests * 1000) / perSecond;
+  /** A dispatch begins with `requests` at most: when it is paced they count as sent until it tells how far it came. */
+  began(pace: Pace | undefined, requests: number, now: number): void {
     this.begunAt = now;
+    if (pace === undefined) return;
+    this.nextSendAt = Math.max(this.nextSendAt, now) + (requests * 1000) / pace.perSecond;
   }
 
   /** Whether a failure that was answered with `status`, or not at all, counts no attempt. */
@@ -74,10 +76,10 @@ export class EndpointDesk {
     if (signs === undefined) return;
     const fresh = signsSince(this.told.get(leaseId) ?? NO_SIGNS, signs);
     this.remember(leaseId, signs);
-    if (signs.nextSendAt !== undefined && done) {
-      this.nextSendAt = signs.nextSendAt;
+    if (signs.nextSendAt !== undefined && done) this.nextSendAt = signs.nextSendAt;
+    if (done) {
       const tookMs = Math.max(1_000, moment.now - this.begunAt);
-      this.sharedPerSecond = ((signs.worked + signs.ailed) * 1000) / tookMs;
+      this.lastPerSecond = ((signs.worked + signs.ailed) * 1000) / tookMs;
     }
     const told = { signs: fresh, done, wasClean: signs.ailed === 0, isBehind };
     const drain = settings.push?.drainPerSecond;

@@ -106,19 +106,21 @@ export class PushPump {
     if (lease.deliveries.length === 0) return false;
     this.parts.underway.count += 1;
     this.parts.began();
-    const { pace } = allowed.sending;
-    if (pace) this.parts.endpoint.began(pace.perSecond, allowed.requests, this.parts.runtime().now());
-    this.parts.waitUntil(this.dispatch(lease, this.withBehind(allowed.sending), leasedFor));
+    this.parts.endpoint.began(allowed.sending.pace, allowed.requests, this.parts.runtime().now());
+    this.parts.waitUntil(this.dispatch(lease, this.sharing(allowed.sending), leasedFor));
     return true;
   }
 
-  /** Whoever shares with others says whether it will want more. */
-  private withBehind({ shared, ...sending }: Sending): Sending {
+  /** Whoever shares with others says whether it will want more. Only one dispatch has slots of its own. */
+  private sharing({ shared, ...sending }: Sending): Sending {
     if (shared === undefined) return sending;
     const { knownHead, counters, ready } = this.parts.backlog;
     const next = ready.peek();
     const isDue = next !== undefined && next.at <= this.parts.runtime().now();
-    return { ...sending, shared: { ...shared, isBehind: isDue || knownHead > counters.nextOffset } };
+    const isBehind = isDue || knownHead > counters.nextOffset;
+    const isFirst = this.parts.underway.count === 1;
+    const slots = shared.slots && { slots: { ...shared.slots, ...(!isFirst && { own: 0 }) } };
+    return { ...sending, shared: { ...shared, ...slots, isBehind } };
   }
 
   private async dispatch(lease: LeaseAnswer, sending: Sending, leasedFor: SubscriptionRow): Promise<void> {

@@ -101,6 +101,23 @@ describe("what may be sent", () => {
     fc.assert(property);
   });
 
+  it("is all that may be at once where that is shared, and an equal part while nobody divides it", () => {
+    const of = (maxConcurrency: number, perSecond: number) => {
+      const shared = { perSecond };
+      return allowance({ ...asked, push: { maxConcurrency }, partitions: 4, shared });
+    };
+    expect(of(12, 0)).toMatchObject({
+      ...{ send: true, alone: false, dispatches: 2, requests: 60 },
+      sending: { connections: 6, shared: { partitions: 4, paces: {}, slots: { max: 12, own: 3 } } },
+    });
+    expect(of(2, 0)).toMatchObject({
+      dispatches: 1,
+      sending: { connections: 2, shared: { slots: { own: 1 } } },
+    });
+    // It carries what the last one sent in ten seconds, twice.
+    expect([of(12, 10), of(12, 1_000)]).toMatchObject([{ requests: 200 }, { requests: 400 }]);
+  });
+
   it("is one request when the circuit is open and due", () => {
     const health = { state: "open", since: 0, opens: 1, reason: "", ceiling: 20, until: NOW } as const;
     expect(allowance({ ...asked, push: {}, health })).toMatchObject({

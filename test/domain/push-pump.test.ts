@@ -36,6 +36,7 @@ async function pumpedTo(next: SubscriptionSettings): Promise<readonly (string | 
     endpoint: {
       allowance: () => ({ send: true, alone: false, requests: 10, dispatches: 4, sending }),
       probesLog: false,
+      began: () => undefined,
     },
     desk: {
       lease: async () => {

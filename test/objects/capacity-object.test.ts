@@ -52,6 +52,19 @@ test("after an eviction each has one request, until what was given before has en
   expect(await ask(1, 0)).toBe(10);
 });
 
+test("slots count until their dispatch says that it has ended", async () => {
+  const { capacity, clock } = await newCapacity();
+  const ask = async (dispatch: string) => {
+    const slots = { dispatch, max: 4, underWay: 0, held: 0, want: 3, lastsMs: 60_000 };
+    return value(await capacity.share({ partition: 0, priority: 0, paces: {}, slots })).slots?.slots;
+  };
+  expect(await ask("a")).toBe(0);
+  clock.advance(1_000);
+  expect([await ask("a"), await ask("b")]).toEqual([3, 1]);
+  value(await capacity.share({ partition: 0, priority: 0, paces: {}, ended: "a" }));
+  expect(await ask("b")).toBe(3);
+});
+
 test("nothing is written, and no alarm is set", async () => {
   const { capacity, ask } = await newCapacity();
   await ask(0, 0);

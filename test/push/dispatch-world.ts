@@ -1,13 +1,13 @@
 // A world for one dispatch under virtual time: an endpoint that answers as the test says, a subscription that
 // records reports, and the real ledger. Time moves only when the dispatch waits for nothing else.
 import { env } from "cloudflare:workers";
-import type { ShareAnswer, ShareCall } from "../../src/capacity-calls";
+import type { ShareAnswer } from "../../src/capacity-calls";
 import type { Begin, DispatchCall, Sending } from "../../src/dispatch-calls";
 import { ok, type Result } from "../../src/errors";
 import { LedgerStore } from "../../src/ledger/ledger-store";
 import type { Message } from "../../src/message";
 import { dispatch } from "../../src/push/dispatch";
-import type { Dispatching } from "../../src/push/dispatch-run";
+import type { Dispatching, ShareAsk } from "../../src/push/dispatch-run";
 import { packRecords } from "../../src/record-batch";
 import type { ReplyTo, Said } from "../../src/reply-calls";
 import type { DispatchOutcome, ReportAnswer, ReportCall } from "../../src/report-calls";
@@ -65,9 +65,9 @@ export class World {
   mostUnderWay = 0;
   /** How the next reports are answered; a fault is thrown. */
   answerReport: (call: ReportCall) => Result<ReportAnswer> | Error = () => ok(null);
-  readonly asks: (Pick<ShareCall, "paces"> & { at: number })[] = [];
+  readonly asks: (ShareAsk & { at: number })[] = [];
   /** How the capacity answers; what it throws is a fault of the way to it. */
-  answerAsk: (asked: Pick<ShareCall, "paces">) => Result<ShareAnswer> | Promise<Result<ShareAnswer>> = () =>
+  answerAsk: (asked: ShareAsk) => Result<ShareAnswer> | Promise<Result<ShareAnswer>> = () =>
     ok({ paces: {} });
   /** Whether the ledger's database is away. */
   ledgerAway: (method: string) => boolean = () => false;
