@@ -41,7 +41,7 @@ export type Asked = Readonly<{
   sending?: Sending;
 }>;
 
-export type Running = Readonly<{ ended: boolean; fault: unknown }>;
+export type Running = Readonly<{ ended: boolean; fault: unknown; over: Promise<void> }>;
 
 type Timer = Readonly<{ at: number; fire: () => void }>;
 
@@ -67,8 +67,8 @@ export class World {
   answerReport: (call: ReportCall) => Result<ReportAnswer> | Error = () => ok(null);
   readonly asks: (ShareAsk & { at: number })[] = [];
   /** How the capacity answers; what it throws is a fault of the way to it. */
-  answerAsk: (asked: ShareAsk) => Result<ShareAnswer> | Promise<Result<ShareAnswer>> = () =>
-    ok({ paces: {} });
+  answerAsk: (asked: ShareAsk, call: DispatchCall) => Result<ShareAnswer> | Promise<Result<ShareAnswer>> =
+    () => ok({ paces: {} });
   /** Whether the ledger's database is away. */
   ledgerAway: (method: string) => boolean = () => false;
   /** Set them to end the world before or after a method of the ledger: the isolate died there. */
@@ -122,14 +122,16 @@ export class World {
 
   /** Begins a dispatch, in an isolate that may stop. It goes on while the world is driven. */
   start(call: DispatchCall, isolate?: Isolate, begin: Begin = async () => true): Running {
-    const running: { ended: boolean; fault: unknown } = { ended: false, fault: undefined };
-    const deps = { ...this.deps(), begin };
+    const { promise: over, resolve: end } = Promise.withResolvers<void>();
+    const running = { ended: false, fault: undefined as unknown, over };
+    const deps = { ...this.deps(call), begin };
     dispatch(call, isolate?.within(deps) ?? deps)
       .catch((error: unknown) => {
         running.fault = error;
       })
       .finally(() => {
         running.ended = true;
+        end();
       });
     return running;
   }
@@ -201,7 +203,7 @@ export class World {
     return new LedgerStore(d1, this.runtime).read(namespace, messageId);
   }
 
-  private deps(): Omit<Dispatching, "begin"> {
+  private deps(call: DispatchCall): Omit<Dispatching, "begin"> {
     return {
       runtime: this.runtime,
       local: false,
@@ -221,7 +223,7 @@ export class World {
       topicRetentionMs: async () => this.topicRetentionMs,
       share: async (asked) => {
         this.asks.push({ ...asked, at: this.now });
-        return this.answerAsk(asked);
+        return this.answerAsk(asked, call);
       },
       endpointGone: () => {
         this.gone += 1;
