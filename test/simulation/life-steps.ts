@@ -11,7 +11,7 @@ import type { StartAt, SubscriptionSettings } from "../../src/settings";
 import type { Owner } from "./agenda";
 import type { Clients } from "./clients";
 import type { Watched } from "./lives";
-import { otherFilter, otherSettings, type PlannedSubscription, TOPIC } from "./plan";
+import { MOST_PRIORITIES, otherFilter, otherSettings, type PlannedSubscription, TOPIC } from "./plan";
 
 export class LifeSteps {
   /** Settings as they were last asked for, by subscription. */
@@ -76,6 +76,15 @@ export class LifeSteps {
     if (partitions > plan.mostPartitions) return;
     world.counts.raises += 1;
     this.putTopic(name, partitions);
+  }
+
+  /** Gives the topic all the priorities that it may have. */
+  prioritise(): void {
+    const { world } = this.clients;
+    if (world.priorities?.length === MOST_PRIORITIES.length) return;
+    world.counts.prioritiesAdded += 1;
+    world.priorities = MOST_PRIORITIES;
+    this.putTopic(TOPIC);
   }
 
   /** Every topic of the world that is not there for one purpose only, and every subscription. */

@@ -34,15 +34,18 @@ const FEATURES = {
   filters: 0.3,
 } as const;
 /** Drawn by a chance of their own: a seed whose world has none of them lives as it did before they were there. */
-const LATER = { forwards: 0.3 } as const;
+const LATER = { forwards: 0.3, priorities: 0.2 } as const;
 export type Feature = keyof typeof FEATURES | keyof typeof LATER;
 
+export const MOST_PRIORITIES: readonly number[] = [0, 5, 9];
 /** The topic that is published to. */
 export const TOPIC = "t";
 
 export type Plan = Readonly<{
   features: ReadonlySet<Feature>;
   partitions: number;
+  /** Those that the topic begins with; undefined when it has none. */
+  priorities: readonly number[] | undefined;
   /** To how many partitions it may be raised. */
   mostPartitions: number;
   retentionMs: number;
@@ -80,6 +83,7 @@ export function planOf(chance: Chance, seed: number, only?: readonly Feature[]):
   return {
     features,
     partitions,
+    priorities: has("priorities") ? later.pick([[0, 9], [0, 5, 9], [0]]) : undefined,
     mostPartitions: 4,
     retentionMs: has("retention")
       ? chance.pick([limits.minRetentionMs, 2 * limits.minRetentionMs])
@@ -120,7 +124,9 @@ function featuresOf(chance: Chance): ReadonlySet<Feature> {
 function withLater(chance: Chance, drawn: ReadonlySet<Feature>): ReadonlySet<Feature> {
   const more = (Object.keys(LATER) as (keyof typeof LATER)[]).filter((each) => chance.happens(LATER[each]));
   if (more.length === 0) return drawn;
-  const held = [...drawn].filter((feature) => feature !== "handOver");
+  // A topic with priorities keeps its partitions.
+  const not = more.includes("priorities") ? ["handOver", "raise"] : ["handOver"];
+  const held = [...drawn].filter((feature) => !not.includes(feature));
   while (held.length > 2) held.splice(chance.below(held.length), 1);
   return new Set([...held, ...more]);
 }

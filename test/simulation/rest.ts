@@ -7,6 +7,7 @@ import type { SubscriptionStats } from "../../src/subscription-calls";
 import type { Dangers } from "./dangers";
 import type { Watched } from "./lives";
 import { idsIn } from "./log-witness";
+import { checkTurns } from "./priority-checks";
 import type { Steps } from "./steps";
 import { nameOf, pastFiltered } from "./watch";
 import type { World } from "./world";
@@ -113,6 +114,7 @@ export async function checkEnd(world: World, steps: Steps): Promise<void> {
     if (!isRead || leased + waiting > 0 || settled !== witness.acked)
       throw new Error(`${nameOf(watched)}: the stats say otherwise`);
   }
+  if (world.plan.priorities) await checkTurns(world, steps);
 }
 
 /** The audit finds no offset that breaks the law. */

@@ -1,4 +1,4 @@
-// Deliberate bugs of what is forwarded from topic to topic. Each is a mutant like those of mutants.ts.
+// Deliberate bugs of what is forwarded from topic to topic, and of priorities. Each is a mutant like those of mutants.ts.
 
 import { of, one } from "./area-mutants";
 import type { Mutant } from "./mutants";
@@ -61,6 +61,41 @@ export const ROUTING_MUTANTS: readonly Mutant[] = [
         "push/target-store.ts",
         "if (known.ok && known.value.generation === generation) return known;",
         "if (known.ok && generation !== topic) return known;",
+      ),
+    ],
+  ),
+  ...of(
+    ["priorities"],
+    [
+      one(
+        "the lowest priority never has its turn",
+        "http/pull-store.ts",
+        "begun.value?.lowestFirst ? pull.levels.toReversed() : [];",
+        "begun.value?.lowestFirst ? pull.levels : [];",
+      ),
+      one(
+        "a pull begins with the lowest priority",
+        "priority.ts",
+        "sort(([, a], [, b]) => b - a);",
+        "sort(([, a], [, b]) => a - b);",
+      ),
+      one(
+        "turns come half as often",
+        "subscription/priority-turns.ts",
+        "this.count = (place + 1) % limits.pullsPerLowest;",
+        "this.count = (place + 1) % (2 * limits.pullsPerLowest);",
+      ),
+      one(
+        "what is published is stored without regard to its priority",
+        "http/publish.ts",
+        "partitionIn(layout, entry.priority ?? DEFAULT_PRIORITY, place) ?? place;",
+        "partitionIn(layout, DEFAULT_PRIORITY, place) ?? place;",
+      ),
+      one(
+        "while priorities are added the partitions of each are counted by the old number",
+        "priority.ts",
+        "const each = Math.max(partitions, raisingTo ?? 0) / priorities.length;",
+        "const each = Math.max(1, Math.floor(Math.min(partitions, raisingTo ?? partitions) / priorities.length));",
       ),
     ],
   ),

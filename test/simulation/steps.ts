@@ -29,6 +29,7 @@ const OF_FEATURES = {
   settings: { settings: 4 },
   filters: { filter: 3 },
   forwards: { resume: 2 },
+  priorities: { pullAll: 10, prioritise: 0.7 },
 } as const satisfies Record<Feature, Readonly<Record<string, number>>>;
 
 export class Steps {
@@ -66,6 +67,7 @@ export class Steps {
       reschedule: () => publishers.reschedule(),
       resend: () => publishers.resend(),
       pull: () => consumers.pull(),
+      pullAll: () => consumers.pullAll(),
       ack: () => consumers.ack(),
       nack: () => consumers.nack(),
       extend: () => consumers.extend(),
@@ -81,6 +83,7 @@ export class Steps {
       settings: () => lives.settings(),
       filter: () => lives.filter(),
       raise: () => lives.raise(),
+      prioritise: () => lives.prioritise(),
       remove: () => lives.remove(),
       create: () => lives.create(),
       relay: () => relays.relay(),

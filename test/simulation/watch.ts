@@ -5,6 +5,7 @@ import type { DispatchCall } from "../../src/dispatch-calls";
 import type { Result } from "../../src/errors";
 import { limits } from "../../src/limits";
 import { objectName } from "../../src/object-name";
+import { priorityShown } from "../../src/priority";
 import { recordSpans } from "../../src/record-batch";
 import { read } from "../../src/topic/log-reads";
 import type { TopicLog } from "../../src/topic/topic-log";
@@ -145,7 +146,12 @@ export class Watch {
     if (!row) return undefined;
     const { retentionMs } = row.settings;
     const life = { bornAt: platform.agenda.now, retentionMs, isTarget: row.name !== source };
-    const log = new LogWitness(publications, counts, { ...life, repeats: forwards.repeating.has(row.name) });
+    const priorityOf = (partition: number) => {
+      const now = topicRows(platform.catalog).find((each) => each.generation === generation);
+      return now && priorityShown(now, partition).priority;
+    };
+    const repeats = forwards.repeating.has(row.name);
+    const log = new LogWitness(publications, counts, { ...life, repeats, priorityOf });
     const topic = { name: row.name, generation, log };
     this.topics.set(generation, topic);
     return topic;
@@ -217,8 +223,10 @@ export class Watch {
     const isGated = memoryOf(object)?.backlog.gate.isOpen === false;
     if (isPush && isIdle && !isGated && picture.waitingFrom !== undefined)
       dues.push(Math.max(picture.waitingFrom, picture.heldUntil, this.forgottenUntil(picture)));
-    // Nor is anything unread that nobody would look for after a crash: what a dispatch has ends with that.
-    if (isPush && !isGated && isUnread(watched, picture) && picture.deadlines.length === 0)
+    // Nor is anything unread that nobody would look for after a crash: what a dispatch has ends with that, and whoever
+    // is not answered yet tells it again.
+    const isTold = (object.live?.replies.size ?? 0) > 0;
+    if (isPush && !isGated && !isTold && isUnread(watched, picture) && picture.deadlines.length === 0)
       dues.push(Math.max(picture.heldUntil, this.forgottenUntil(picture)));
     const due = Math.max(Math.min(...dues), agenda.now);
     if (due === Number.POSITIVE_INFINITY) return;

@@ -30,6 +30,8 @@ export class World {
   readonly watch: Watch;
   /** Publishers, consumers and operators: they do not crash, they only hear of faults. */
   readonly clients = new Owner("clients");
+  /** The priorities that the topic was asked to have, so far. */
+  priorities: readonly number[] | undefined;
   /** The first broken promise. */
   violation: Error | undefined;
 
@@ -40,6 +42,7 @@ export class World {
   ) {
     this.chance = new Chance(seed);
     this.plan = planOf(this.chance, seed, features);
+    this.priorities = this.plan.priorities;
     const { chance, counts, publications } = this;
     this.platform = new Platform({
       ...{ chance, counts, migrationsDir, crashiness: this.plan.crashiness },
@@ -92,7 +95,11 @@ export class World {
   }
 
   topicSettings(name: string): TopicSettings {
-    if (name === TOPIC) return { ...defaultTopicSettings, retentionMs: this.plan.retentionMs };
+    if (name === TOPIC) {
+      const { priorities } = this;
+      const { retentionMs } = this.plan;
+      return { ...defaultTopicSettings, retentionMs, ...(priorities && { priorities }) };
+    }
     const { retentionBytes = defaultTopicSettings.retentionBytes } =
       this.plan.forwards.targets.find((target) => target.name === name) ?? {};
     return { ...defaultTopicSettings, retentionBytes };
