@@ -103,6 +103,8 @@ const NAMES = [
     "targetsGone",
     "boundAnew",
   ] as const),
+  // alternates
+  ...(["matched", "unmatched", "alternatesHanded"] as const),
   // priorities
   ...(["prioritiesAdded", "pullsOfAll", "pullsOfSeveral", "lowestFirst", "turnsChecked"] as const),
 ] as const;

@@ -88,7 +88,7 @@ export class DeliveryWitness implements Standing {
   /** Whether the filter leaves the message out: the one that held when it was next, or holds now. */
   leavesOut(offset: number): boolean {
     if (this.filters.isOpen) return false;
-    return this.filters.leavesOut(offset, this.log.log(this.partition)[offset]?.subject);
+    return this.filters.leavesOut(offset, this.log.log(this.partition)[offset]);
   }
 
   wasRedriven(offset: number): boolean {
@@ -232,6 +232,7 @@ export class DeliveryWitness implements Standing {
       // A dead letter of an earlier epoch matched the filter of that one.
       if (this.leavesOut(offset) && after.counters.readmitted === 0)
         throw new Error(`${offset} was handed out, and the filter leaves it out`);
+      if (this.filters.isAlternate(offset)) this.counts.alternatesHanded += 1;
       this.checkLane(offset, offsets, { after, at });
       this.checkAttempt(offset, attempt, before);
       this.newest.set(offset, { leaseId, attempt });

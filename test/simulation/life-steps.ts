@@ -62,7 +62,7 @@ export class LifeSteps {
   }
 
   private ask(other: typeof otherSettings): void {
-    const planned = this.clients.chance.pick(this.planned);
+    const planned = this.clients.chance.pick(this.changeable);
     const held = this.asked.get(nameOf(planned)) ?? planned.settings;
     this.asked.set(nameOf(planned), other(this.clients.chance, held));
     this.putSubscription(planned, { at: "earliest" });
@@ -93,6 +93,11 @@ export class LifeSteps {
   }
 
   private get planned(): readonly PlannedSubscription[] {
+    return [...this.changeable, ...this.clients.world.alternates];
+  }
+
+  /** An alternate keeps its settings. */
+  private get changeable(): readonly PlannedSubscription[] {
     const { subscriptions, forwards } = this.clients.world.plan;
     return [...subscriptions, ...forwards.subscriptions];
   }

@@ -19,6 +19,8 @@ export type Logged = Readonly<{
   storedAt: number;
   expiresAt: number | undefined;
   publishedAt: number;
+  /** Marked as matched by no subscription of its topic. */
+  unmatched: boolean;
   /** How often it was forwarded before it came here. */
   hops: number;
 }>;
@@ -140,7 +142,9 @@ export class LogWitness {
         if (offset !== log.length) throw new Error(`offset ${offset} follows ${log.length - 1}: not dense`);
         this.isNew(message, text, { partition, offset }, run.storedAt);
         const { id, orderingKey: key, subject, expiresAt, publishedAt, hops = 0 } = message;
-        log.push({ id, key, subject, text, storedAt: run.storedAt, expiresAt, publishedAt, hops });
+        const { storedAt } = run;
+        const unmatched = message.unmatched === true;
+        log.push({ id, key, subject, text, storedAt, expiresAt, publishedAt, unmatched, hops });
       });
     }
   }

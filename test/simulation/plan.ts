@@ -34,7 +34,7 @@ const FEATURES = {
   filters: 0.3,
 } as const;
 /** Drawn by a chance of their own: a seed whose world has none of them lives as it did before they were there. */
-const LATER = { forwards: 0.3, priorities: 0.2 } as const;
+const LATER = { forwards: 0.3, priorities: 0.2, alternates: 0.15 } as const;
 export type Feature = keyof typeof FEATURES | keyof typeof LATER;
 
 export const MOST_PRIORITIES: readonly number[] = [0, 5, 9];
@@ -50,6 +50,8 @@ export type Plan = Readonly<{
   mostPartitions: number;
   retentionMs: number;
   subscriptions: readonly PlannedSubscription[];
+  /** Takes what no other subscription matched. */
+  alternate: PlannedSubscription | undefined;
   /** What is forwarded, and whither. */
   forwards: ForwardPlan;
   keys: readonly (string | undefined)[];
@@ -68,7 +70,7 @@ export type Plan = Readonly<{
   crashiness: number;
 }>;
 
-const LATER_SEED = 0x5eed0003;
+const LATER_SEED = 0x5eed0008;
 export const ACK_DEADLINE_MS = 10_000;
 export const MOST_ACK_DEADLINE_MS = 20_000;
 export const TIMEOUT_MS = 4_000;
@@ -92,12 +94,14 @@ export function planOf(chance: Chance, seed: number, only?: readonly Feature[]):
       .map((planned) =>
         has("filters") ? { ...planned, settings: otherFilter(chance, planned.settings) } : planned,
       )
-      .slice(0, has("forwards") ? 1 : undefined),
+      .slice(0, has("forwards") ? 1 : undefined)
+      .map((planned) => (has("alternates") ? narrowed(later, planned) : planned)),
     forwards: has("forwards")
       ? forwardPlanOf(later, {
           ...{ source: TOPIC, ends: has("rebirth"), changes: has("settings"), filters: has("filters") },
         })
       : NO_FORWARDS,
+    alternate: has("alternates") ? alternateOf(later, has("forwards")) : undefined,
     keys: chance.pick([
       [undefined, undefined, "a", "b", "c"],
       ["a", "b"],
@@ -128,7 +132,7 @@ function withLater(chance: Chance, drawn: ReadonlySet<Feature>): ReadonlySet<Fea
   const not = more.includes("priorities") ? ["handOver", "raise"] : ["handOver"];
   const held = [...drawn].filter((feature) => !not.includes(feature));
   while (held.length > 2) held.splice(chance.below(held.length), 1);
-  return new Set([...held, ...more]);
+  return new Set([...held, ...more, ...(more.includes("alternates") ? (["filters"] as const) : [])]);
 }
 
 function subscriptionsOf(chance: Chance, features: ReadonlySet<Feature>): readonly PlannedSubscription[] {
@@ -178,6 +182,21 @@ function push(chance: Chance, guarantee: Guarantee): PlannedSubscription {
     secrets: [],
   };
   return { name: guarantee, settings: { ...common(chance), guarantee, type: "push", push: endpoint } };
+}
+
+/** The same, but that it leaves something out, for an alternate to take. */
+function narrowed(chance: Chance, { settings, ...planned }: PlannedSubscription): PlannedSubscription {
+  return { ...planned, settings: { ...settings, filter: { subject: chance.pick([["x"], ["x"], ["y"]]) } } };
+}
+
+/** Pulled from, or where there are forwards one of them. */
+function alternateOf(chance: Chance, mayForward: boolean): PlannedSubscription {
+  const { settings } = pull(chance, "at-least-once");
+  const subject = chance.pick([undefined, undefined, ["y"]]);
+  const filter = { unmatched: true as const, ...(subject && { subject }) };
+  const taking = { ...settings, maxInFlight: 5, filter };
+  if (!mayForward || chance.happens(0.4)) return { name: "rest", settings: taking };
+  return { name: "rest", to: "u", settings: { ...taking, type: "forward", guarantee: "effectively-once" } };
 }
 
 /** The same with another filter, or with none. */

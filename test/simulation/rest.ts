@@ -7,6 +7,7 @@ import type { SubscriptionStats } from "../../src/subscription-calls";
 import type { Dangers } from "./dangers";
 import type { Watched } from "./lives";
 import { idsIn } from "./log-witness";
+import { isTold } from "./match-witness";
 import { checkTurns } from "./priority-checks";
 import type { Steps } from "./steps";
 import { nameOf, pastFiltered } from "./watch";
@@ -73,7 +74,7 @@ function deadOf({ picture }: Watched): number {
 function isDone(world: World, steps: Steps): boolean {
   const { platform } = world;
   if (platform.ingress.size + platform.ingressDead.size > 0) return false;
-  if (!steps.lives.isWhole || !steps.relays.isDrained) return false;
+  if (!steps.lives.isWhole || !steps.relays.isDrained || !isTold(world)) return false;
   if ((world.log?.delays.size ?? 0) > 0 || strandedIn(world, world.topicRow()?.generation).length > 0)
     return false;
   return world.living.every((watched) => {

@@ -99,4 +99,49 @@ export const ROUTING_MUTANTS: readonly Mutant[] = [
       ),
     ],
   ),
+  ...of(
+    ["alternates", "filters"],
+    [
+      one(
+        "the topic does not hear of another filter",
+        "catalog/entry-lifecycle.ts",
+        "configured ?? (isTopic(entry) ? undefined : await tellFilters(catalog, entry));",
+        "configured ?? (isTopic(entry) || entry.version > 0 ? undefined : await tellFilters(catalog, entry));",
+      ),
+      one(
+        "a topic goes on by the filters that it was told before",
+        "topic/reader-desk.ts",
+        "this.parts.store.describe(generation, wanted);\n    this.parts.matches.forget();",
+        "this.parts.store.describe(generation, wanted);",
+      ),
+      one(
+        "an alternate takes what others matched",
+        "filter/matcher.ts",
+        "if (unmatched && !candidate.isUnmatched) return false;",
+        "",
+      ),
+    ],
+  ),
+  ...of(
+    ["alternates", "filters", "rebirth"],
+    [
+      one(
+        "a topic goes on by the filter of who was deleted",
+        "topic/reader-desk.ts",
+        "store.deleteSubscription(generation);\n    matches.forget();",
+        "store.deleteSubscription(generation);",
+      ),
+    ],
+  ),
+  ...of(
+    ["alternates", "filters", "forwards"],
+    [
+      one(
+        "what nobody matched stays marked in its target",
+        "push/forwarding.ts",
+        "forwarded({ deliverAt: _, unmatched: __, hops = 0, ...message }: Message)",
+        "forwarded({ deliverAt: _, hops = 0, ...message }: Message)",
+      ),
+    ],
+  ),
 ];

@@ -29,6 +29,7 @@ const OF_FEATURES = {
   settings: { settings: 4 },
   filters: { filter: 3 },
   forwards: { resume: 2 },
+  alternates: { filter: 5 },
   priorities: { pullAll: 10, prioritise: 0.7 },
 } as const satisfies Record<Feature, Readonly<Record<string, number>>>;
 

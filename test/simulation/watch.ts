@@ -6,7 +6,7 @@ import type { Result } from "../../src/errors";
 import { limits } from "../../src/limits";
 import { objectName } from "../../src/object-name";
 import { priorityShown } from "../../src/priority";
-import { recordSpans } from "../../src/record-batch";
+import { recordSpans, unpackRecords } from "../../src/record-batch";
 import { read } from "../../src/topic/log-reads";
 import type { TopicLog } from "../../src/topic/topic-log";
 import type { AppendCall, BatchAnswer, LogRun } from "../../src/topic-calls";
@@ -16,6 +16,7 @@ import type { ForwardPlan } from "./forward-plan";
 import { ForwardWitness } from "./forward-witness";
 import { placeOfObject, subscriptionRows, type TopicLife, topicRows, type Watched } from "./lives";
 import { LogWitness } from "./log-witness";
+import { checkMarks } from "./match-witness";
 import type { Deed, SimulatedObject } from "./object-host";
 import { differenceOf, memoryOf, type Picture, pictureOf, reachOf } from "./picture";
 import { MOST_ACK_DEADLINE_MS } from "./plan";
@@ -121,8 +122,11 @@ export class Watch {
       (end, { firstOffset, records }) => Math.max(end, firstOffset + recordSpans(records).length),
       topic.log.log(placeOfObject(object).partition).length,
     );
-    if (log.head > from)
-      this.appended.set(object, [...known, ...read(log.stored, from, Number.POSITIVE_INFINITY).runs]);
+    if (log.head <= from) return;
+    const { runs } = read(log.stored, from, Number.POSITIVE_INFINITY);
+    const stored = runs.flatMap(({ records }) => unpackRecords(records));
+    checkMarks(object, stored, this.parts.counts);
+    this.appended.set(object, [...known, ...runs]);
   }
 
   private checkGone(object: SimulatedObject): void {

@@ -77,13 +77,18 @@ export class World {
     if (features.has("moves")) await create(TARGET, 1, [pull(this.chance, "at-least-once", TARGET_READER)]);
     const { forwards } = this.plan;
     for (const target of forwards.targets) await create(target.name, target.partitions, []);
-    for (const planned of forwards.subscriptions) {
+    for (const planned of [...forwards.subscriptions, ...this.alternates]) {
       const topic = this.topicRow(planned.topic);
       const settings = this.settingsOf(planned);
       if (!topic || !settings) throw new Error(`${planned.topic} is not there`);
       const wanted = { topic: this.entryOf(topic), name: planned.name, settings } as const;
       await this.finish(putSubscription(catalog, { ...wanted, startAt: { at: "earliest" } }));
     }
+  }
+
+  get alternates(): readonly PlannedSubscription[] {
+    const { alternate } = this.plan;
+    return alternate ? [alternate] : [];
   }
 
   /** Its settings, a forward bound to the life that its target has now; undefined when that has none. */
