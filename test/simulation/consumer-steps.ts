@@ -92,6 +92,15 @@ export class ConsumerSteps {
     this.clients.call(held.watched.object.remote, "nack", [{ refs: held.refs, deadLetter, ...delay }]);
   }
 
+  /** Gives back the first delivery of a lease alone: what stands behind it in its lane goes back with it. */
+  nackFirst(): void {
+    const { chance } = this.clients;
+    const held = this.leases[chance.below(Math.max(1, this.leases.length))];
+    if (!held) return;
+    const refs = held.offsets.slice(0, 1).map((offset) => ({ offset, leaseId: held.leaseId }));
+    this.clients.call(held.watched.object.remote, "nack", [{ refs, deadLetter: chance.happens(0.2) }]);
+  }
+
   extend(): void {
     const held = this.someLease();
     if (!held) return;

@@ -74,7 +74,7 @@ const NAMES = [
   // producers that number what they publish
   ...(["relayPublishes", "relaysKilled", "knownNumbers", "gapsRefused"] as const),
   // more partitions
-  ...(["raises", "batchesMoved", "handedAfterRaise", "handedAfterSeek", "orderedAfterSeek"] as const),
+  ...(["raises", "batchesMoved", "handedAfterRaise", "orderedAfterSeek"] as const),
   // dead letters, moved or at a rate
   ...(["moves", "movesAnswered", "movesBroken", "paced"] as const),
   // deletion and creation anew

@@ -299,7 +299,6 @@ export class DeliveryWitness implements Standing {
     // A key gone back to before the raise has no order to its new partition, unless that heard of it only after.
     const ordered = above.filter((former) => !former.wasMoved || former.wasToldSinceSeek(this.partition));
     checkFormer(ordered, handed);
-    if (ordered.length < above.length) this.counts.handedAfterSeek += 1;
     if (ordered.some((former) => former.wasMoved)) this.counts.orderedAfterSeek += 1;
     if (above.length > 0) this.counts.handedAfterRaise += 1;
   }

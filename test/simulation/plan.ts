@@ -34,7 +34,7 @@ const FEATURES = {
   filters: 0.3,
 } as const;
 /** Drawn by a chance of their own: a seed whose world has none of them lives as it did before they were there. */
-const LATER = { forwards: 0.3, priorities: 0.2, alternates: 0.15 } as const;
+const LATER = { forwards: 0.3, priorities: 0.2, alternates: 0.15, lanes: 0.1 } as const;
 export type Feature = keyof typeof FEATURES | keyof typeof LATER;
 
 export const MOST_PRIORITIES: readonly number[] = [0, 5, 9];
@@ -70,7 +70,7 @@ export type Plan = Readonly<{
   crashiness: number;
 }>;
 
-const LATER_SEED = 0x5eed0008;
+const LATER_SEED = 0x5eed0001;
 export const ACK_DEADLINE_MS = 10_000;
 export const MOST_ACK_DEADLINE_MS = 20_000;
 export const TIMEOUT_MS = 4_000;
@@ -90,7 +90,7 @@ export function planOf(chance: Chance, seed: number, only?: readonly Feature[]):
     retentionMs: has("retention")
       ? chance.pick([limits.minRetentionMs, 2 * limits.minRetentionMs])
       : limits.defaultRetentionMs,
-    subscriptions: subscriptionsOf(chance, features)
+    subscriptions: readersOf(chance, features)
       .map((planned) =>
         has("filters") ? { ...planned, settings: otherFilter(chance, planned.settings) } : planned,
       )
@@ -102,11 +102,7 @@ export function planOf(chance: Chance, seed: number, only?: readonly Feature[]):
         })
       : NO_FORWARDS,
     alternate: has("alternates") ? alternateOf(later, has("forwards")) : undefined,
-    keys: chance.pick([
-      [undefined, undefined, "a", "b", "c"],
-      ["a", "b"],
-      has("raise") ? ["a"] : [undefined],
-    ]),
+    keys: keysOf(chance, features),
     subjects: has("filters") ? [undefined, "x", "x", "y"] : [undefined],
     relays: has("relays") ? chance.between(1, 2) : 0,
     replacesTopic: has("rebirth") && !has("raise") && !has("relays") && chance.happens(0.8),
@@ -133,6 +129,22 @@ function withLater(chance: Chance, drawn: ReadonlySet<Feature>): ReadonlySet<Fea
   const held = [...drawn].filter((feature) => !not.includes(feature));
   while (held.length > 2) held.splice(chance.below(held.length), 1);
   return new Set([...held, ...more, ...(more.includes("alternates") ? (["filters"] as const) : [])]);
+}
+
+/** With lanes, one that is pulled from is among them, and everything has a key: leases hold runs of few lanes. */
+function readersOf(chance: Chance, features: ReadonlySet<Feature>): readonly PlannedSubscription[] {
+  const drawn = subscriptionsOf(chance, features);
+  const isPulled = drawn.some(({ settings }) => settings.type === "pull");
+  return features.has("lanes") && !isPulled ? [pull(chance), ...drawn] : drawn;
+}
+
+function keysOf(chance: Chance, features: ReadonlySet<Feature>): readonly (string | undefined)[] {
+  const drawn = chance.pick([
+    [undefined, undefined, "a", "b", "c"],
+    ["a", "b"],
+    features.has("raise") ? ["a"] : [undefined],
+  ]);
+  return features.has("lanes") ? ["a", "b"] : drawn;
 }
 
 function subscriptionsOf(chance: Chance, features: ReadonlySet<Feature>): readonly PlannedSubscription[] {

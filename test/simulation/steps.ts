@@ -30,6 +30,7 @@ const OF_FEATURES = {
   filters: { filter: 3 },
   forwards: { resume: 2 },
   alternates: { filter: 5 },
+  lanes: { nackFirst: 5 },
   priorities: { pullAll: 10, prioritise: 0.7 },
 } as const satisfies Record<Feature, Readonly<Record<string, number>>>;
 
@@ -71,6 +72,7 @@ export class Steps {
       pullAll: () => consumers.pullAll(),
       ack: () => consumers.ack(),
       nack: () => consumers.nack(),
+      nackFirst: () => consumers.nackFirst(),
       extend: () => consumers.extend(),
       letters: () => operators.letters(),
       redrive: () => operators.redrive(),
