@@ -99,6 +99,12 @@ const RAISES: Area = [
     "return key === undefined;",
   ),
   one(
+    "what was sought back to holds up nothing that left it in a raise",
+    "subscription/parent-desk.ts",
+    "const keys = new Set(above);",
+    "const keys = new Set(above);\n    if (backlog.counters.epoch > 0) return [];",
+  ),
+  one(
     "since a raise a producer begins anew",
     "topic/producer-desk.ts",
     "if (this.parts.lineage.parentPartition === undefined) return ok(places);",

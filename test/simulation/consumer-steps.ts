@@ -2,8 +2,10 @@
 
 import type { Result } from "../../src/errors";
 import type { LeaseAnswer, LeaseRef } from "../../src/subscription-calls";
+import type { Owner } from "./agenda";
 import type { Clients } from "./clients";
 import type { Watched } from "./lives";
+import { checkHighestFirst, leaseOf, type PulledFrom, pullOver } from "./priority-checks";
 
 /** Leases that consumers still remember: perhaps long ended, perhaps settled already. */
 const REMEMBERED_LEASES = 8;
@@ -37,6 +39,37 @@ export class ConsumerSteps {
     ask(chance.happens(0.2));
   }
 
+  /** A pull over all partitions, the highest priority first, as a request makes it. */
+  pullAll(): void {
+    const { chance, world } = this.clients;
+    const [max, waitMs] = [chance.between(1, 8), chance.pick([0, 0, 3_000])];
+    const readers = world.plan.subscriptions.filter(({ settings }) => settings.type === "pull");
+    if (readers.length === 0) return;
+    const { name } = chance.pick(readers);
+    const work = (owner: Owner) => pullOver(world.platform.brokerFor(owner), name, { max, waitMs });
+    this.clients.ask("http", work, {
+      answered: (answer) => {
+        const pulled = answer as Result<PulledFrom>;
+        if (pulled.ok) this.holdAll(pulled.value);
+      },
+    });
+  }
+
+  private holdAll({ generation, messages }: PulledFrom): void {
+    const { counts, watch } = this.clients.world;
+    if (messages.length === 0) return;
+    counts.pullsOfAll += 1;
+    checkHighestFirst(messages, counts);
+    const leased = messages.filter(({ ackId }) => ackId !== undefined);
+    for (const mine of Map.groupBy(leased, leaseOf).values()) {
+      const [first] = mine;
+      const watched = first && watch.at(generation, first.partition);
+      if (!watched) continue;
+      this.leases.unshift({ watched, leaseId: leaseOf(first), offsets: mine.map(({ offset }) => offset) });
+      this.leases.splice(REMEMBERED_LEASES);
+    }
+  }
+
   private hold(watched: Watched, { leaseId, deliveries }: LeaseAnswer): void {
     this.leases.unshift({ watched, leaseId, offsets: deliveries.map(({ offset }) => offset) });
     this.leases.splice(REMEMBERED_LEASES);
@@ -57,6 +90,15 @@ export class ConsumerSteps {
     const delay = chance.happens(0.3) ? { delayMs: chance.below(5_000) } : {};
     const deadLetter = chance.happens(world.plan.features.has("moves") ? 0.5 : 0.2);
     this.clients.call(held.watched.object.remote, "nack", [{ refs: held.refs, deadLetter, ...delay }]);
+  }
+
+  /** Gives back the first delivery of a lease alone: what stands behind it in its lane goes back with it. */
+  nackFirst(): void {
+    const { chance } = this.clients;
+    const held = this.leases[chance.below(Math.max(1, this.leases.length))];
+    if (!held) return;
+    const refs = held.offsets.slice(0, 1).map((offset) => ({ offset, leaseId: held.leaseId }));
+    this.clients.call(held.watched.object.remote, "nack", [{ refs, deadLetter: chance.happens(0.2) }]);
   }
 
   extend(): void {

@@ -74,7 +74,7 @@ const NAMES = [
   // producers that number what they publish
   ...(["relayPublishes", "relaysKilled", "knownNumbers", "gapsRefused"] as const),
   // more partitions
-  ...(["raises", "batchesMoved", "handedAfterRaise", "handedAfterSeek"] as const),
+  ...(["raises", "batchesMoved", "handedAfterRaise", "orderedAfterSeek"] as const),
   // dead letters, moved or at a rate
   ...(["moves", "movesAnswered", "movesBroken", "paced"] as const),
   // deletion and creation anew
@@ -103,6 +103,10 @@ const NAMES = [
     "targetsGone",
     "boundAnew",
   ] as const),
+  // alternates
+  ...(["matched", "unmatched", "alternatesHanded"] as const),
+  // priorities
+  ...(["prioritiesAdded", "pullsOfAll", "pullsOfSeveral", "lowestFirst", "turnsChecked"] as const),
 ] as const;
 
 export type Met = (typeof NAMES)[number];

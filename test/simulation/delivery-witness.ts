@@ -39,6 +39,8 @@ export class DeliveryWitness implements Standing {
   /** How many had come to their end when they were readmitted from an earlier epoch. */
   private readonly endedBefore: Ended = { acked: 0, purged: 0, moved: 0 };
   private readonly told: DeedEvidence;
+  /** By partition that a raise made of this one, the epoch in which it was first told what waits here. */
+  private readonly toldFrom = new Map<number, number>();
   private readonly handedNow = new Map<string, readonly number[]>();
   private readonly filters = new FilterWitness();
   private readonly silences: SilenceWitness;
@@ -70,6 +72,11 @@ export class DeliveryWitness implements Standing {
     return (this.before?.counters.epoch ?? 0) > 0;
   }
 
+  /** Whether all that a partition made of this one was told of it, it was told since the newest seek. */
+  wasToldSinceSeek(child: number): boolean {
+    return this.toldFrom.get(child) === this.before?.counters.epoch;
+  }
+
   isFinished(offset: number): boolean {
     return this.finished.has(offset);
   }
@@ -88,7 +95,7 @@ export class DeliveryWitness implements Standing {
   /** Whether the filter leaves the message out: the one that held when it was next, or holds now. */
   leavesOut(offset: number): boolean {
     if (this.filters.isOpen) return false;
-    return this.filters.leavesOut(offset, this.log.log(this.partition)[offset]?.subject);
+    return this.filters.leavesOut(offset, this.log.log(this.partition)[offset]);
   }
 
   wasRedriven(offset: number): boolean {
@@ -108,7 +115,10 @@ export class DeliveryWitness implements Standing {
     this.settleWhatLeft(before, picture, at);
     this.checkReleases(before, picture, at);
     checkLanes(picture, (offset) => this.wasRedriven(offset));
-    for (const deed of deeds) this.takeHandouts(deed, before, picture, at);
+    for (const deed of deeds) {
+      this.noteTold(deed, picture);
+      this.takeHandouts(deed, before, picture, at);
+    }
     this.countWhatIs(before, picture);
     checkAccounts(
       picture,
@@ -201,6 +211,12 @@ export class DeliveryWitness implements Standing {
     );
   }
 
+  private noteTold({ method, args, answer }: Deed, { counters }: Picture): void {
+    if (method !== "pendingKeys" || !(answer as Result<unknown> | undefined)?.ok) return;
+    const { partition } = args[0] as { partition: number };
+    if (!this.toldFrom.has(partition)) this.toldFrom.set(partition, counters.epoch);
+  }
+
   private takeHandouts({ method, args, answer }: Deed, before: Picture, after: Picture, at: number): void {
     if (method === "deliver") this.handedOut((args[0] as DispatchCall).lease, before, after, at);
     if (method !== "pull") return;
@@ -232,6 +248,7 @@ export class DeliveryWitness implements Standing {
       // A dead letter of an earlier epoch matched the filter of that one.
       if (this.leavesOut(offset) && after.counters.readmitted === 0)
         throw new Error(`${offset} was handed out, and the filter leaves it out`);
+      if (this.filters.isAlternate(offset)) this.counts.alternatesHanded += 1;
       this.checkLane(offset, offsets, { after, at });
       this.checkAttempt(offset, attempt, before);
       this.newest.set(offset, { leaseId, attempt });
@@ -279,10 +296,10 @@ export class DeliveryWitness implements Standing {
     const handed = { key, offset, inLease, at };
     checkLane(this, handed, after);
     const above = this.parts.ancestors();
-    // A key gone back to before the raise has no order to its new partition.
-    const unmoved = above.filter((former) => !former.wasMoved);
-    checkFormer(unmoved, handed);
-    if (unmoved.length < above.length) this.counts.handedAfterSeek += 1;
+    // A key gone back to before the raise has no order to its new partition, unless that heard of it only after.
+    const ordered = above.filter((former) => !former.wasMoved || former.wasToldSinceSeek(this.partition));
+    checkFormer(ordered, handed);
+    if (ordered.some((former) => former.wasMoved)) this.counts.orderedAfterSeek += 1;
     if (above.length > 0) this.counts.handedAfterRaise += 1;
   }
 

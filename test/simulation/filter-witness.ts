@@ -2,17 +2,20 @@
 // it was next. Filters of simulated worlds list subjects, without wildcards.
 
 import type { SubscriptionSettings } from "../../src/settings";
+import type { Logged } from "./log-witness";
 import type { Picture } from "./picture";
 
-/** From an offset on, the subjects that are wanted; undefined wants everything. */
-type Version = Readonly<{ from: number; wanted: readonly unknown[] | undefined }>;
+/** The subjects that are wanted; undefined wants everything. `unmatched`: only what no other subscription matched. */
+type Wanted = Readonly<{ subjects: readonly unknown[] | undefined; unmatched: boolean }>;
+/** What holds from an offset on. */
+type Version = Readonly<{ from: number; wanted: Wanted }>;
 
 export class FilterWitness {
   private versions: readonly Version[] = [];
 
   /** Whether nothing was ever left out in this epoch. */
   get isOpen(): boolean {
-    return this.versions.every(({ wanted }) => wanted === undefined);
+    return this.versions.every(({ wanted }) => wanted.subjects === undefined && !wanted.unmatched);
   }
 
   /** All of an epoch is judged by the filter that holds as it begins. */
@@ -32,12 +35,22 @@ export class FilterWitness {
     return true;
   }
 
-  leavesOut(offset: number, subject: string | undefined): boolean {
-    const wanted = this.versions.findLast(({ from }) => from <= offset)?.wanted;
-    return wanted !== undefined && !wanted.includes(subject);
+  /** Whether it wants only what no other subscription matched, as of an offset. */
+  isAlternate(offset: number): boolean {
+    return this.wantedAt(offset)?.unmatched === true;
+  }
+
+  leavesOut(offset: number, logged: Pick<Logged, "subject" | "unmatched"> | undefined): boolean {
+    const { subjects, unmatched = false } = this.wantedAt(offset) ?? {};
+    if (unmatched && !logged?.unmatched) return true;
+    return subjects !== undefined && !subjects.includes(logged?.subject);
+  }
+
+  private wantedAt(offset: number): Wanted | undefined {
+    return this.versions.findLast(({ from }) => from <= offset)?.wanted;
   }
 }
 
-function wantedBy({ filter }: SubscriptionSettings): readonly unknown[] | undefined {
-  return filter?.subject;
+function wantedBy({ filter }: SubscriptionSettings): Wanted {
+  return { subjects: filter?.subject, unmatched: filter?.unmatched === true };
 }

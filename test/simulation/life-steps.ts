@@ -11,7 +11,7 @@ import type { StartAt, SubscriptionSettings } from "../../src/settings";
 import type { Owner } from "./agenda";
 import type { Clients } from "./clients";
 import type { Watched } from "./lives";
-import { otherFilter, otherSettings, type PlannedSubscription, TOPIC } from "./plan";
+import { MOST_PRIORITIES, otherFilter, otherSettings, type PlannedSubscription, TOPIC } from "./plan";
 
 export class LifeSteps {
   /** Settings as they were last asked for, by subscription. */
@@ -62,7 +62,7 @@ export class LifeSteps {
   }
 
   private ask(other: typeof otherSettings): void {
-    const planned = this.clients.chance.pick(this.planned);
+    const planned = this.clients.chance.pick(this.changeable);
     const held = this.asked.get(nameOf(planned)) ?? planned.settings;
     this.asked.set(nameOf(planned), other(this.clients.chance, held));
     this.putSubscription(planned, { at: "earliest" });
@@ -78,12 +78,26 @@ export class LifeSteps {
     this.putTopic(name, partitions);
   }
 
+  /** Gives the topic all the priorities that it may have. */
+  prioritise(): void {
+    const { world } = this.clients;
+    if (world.priorities?.length === MOST_PRIORITIES.length) return;
+    world.counts.prioritiesAdded += 1;
+    world.priorities = MOST_PRIORITIES;
+    this.putTopic(TOPIC);
+  }
+
   /** Every topic of the world that is not there for one purpose only, and every subscription. */
   private get topics(): readonly string[] {
     return [TOPIC, ...this.clients.world.plan.forwards.targets.map(({ name }) => name)];
   }
 
   private get planned(): readonly PlannedSubscription[] {
+    return [...this.changeable, ...this.clients.world.alternates];
+  }
+
+  /** An alternate keeps its settings. */
+  private get changeable(): readonly PlannedSubscription[] {
     const { subscriptions, forwards } = this.clients.world.plan;
     return [...subscriptions, ...forwards.subscriptions];
   }

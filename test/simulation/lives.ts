@@ -33,6 +33,8 @@ export type TopicRow = Readonly<{
   version: number;
   state: string;
   settings: TopicSettings;
+  /** Said only where priorities are being added. */
+  raisingTo?: number | null;
 }>;
 export type SubscriptionRow = Readonly<{
   generation: string;
@@ -48,8 +50,13 @@ type Raw = { settings: string } & Record<string, string | number>;
 /** The topics that D1 has, past network and outages. */
 export function topicRows(catalog: D1StandIn): readonly TopicRow[] {
   return catalog
-    .peek<Raw>("SELECT generation, name, kind, partitions, version, state, settings FROM topics")
-    .map((row) => ({ ...row, settings: JSON.parse(row.settings) as TopicSettings }) as unknown as TopicRow);
+    .peek<Raw>(
+      "SELECT generation, name, kind, partitions, version, state, settings, raising_to AS raisingTo FROM topics",
+    )
+    .map(({ raisingTo, ...row }) => {
+      const settings = JSON.parse(row.settings) as TopicSettings;
+      return { ...row, settings, ...(settings.priorities && { raisingTo }) } as unknown as TopicRow;
+    });
 }
 
 export function subscriptionRows(catalog: D1StandIn): readonly SubscriptionRow[] {

@@ -19,6 +19,8 @@ export type Logged = Readonly<{
   storedAt: number;
   expiresAt: number | undefined;
   publishedAt: number;
+  /** Marked as matched by no subscription of its topic. */
+  unmatched: boolean;
   /** How often it was forwarded before it came here. */
   hops: number;
 }>;
@@ -36,6 +38,7 @@ export class LogWitness {
   readonly numbers = new Map<string, number>();
   private readonly places = new Map<string, Place>();
   private readonly answers = new Map<string, string>();
+  private readonly priorities = new Map<number, number>();
 
   constructor(
     private readonly publications: Publications,
@@ -45,6 +48,8 @@ export class LogWitness {
       retentionMs: number;
       /** What is in it was published elsewhere. */
       isTarget: boolean;
+      /** The priority of what lies in a partition, where that can be told. */
+      priorityOf: (partition: number) => number | undefined;
       /** Whether what the broker named may stand there twice. */
       repeats: boolean;
     }>,
@@ -64,6 +69,13 @@ export class LogWitness {
 
   placeOf(id: string): Place | undefined {
     return this.places.get(id);
+  }
+
+  /** The priority of what lies in a partition; undefined where there are none, or that was never to be told. */
+  priorityOf(partition: number): number | undefined {
+    const known = this.priorities.get(partition) ?? this.life.priorityOf(partition);
+    if (known !== undefined) this.priorities.set(partition, known);
+    return known;
   }
 
   /** Where in a partition it stands: in one place, or where messages repeat in more. */
@@ -130,7 +142,9 @@ export class LogWitness {
         if (offset !== log.length) throw new Error(`offset ${offset} follows ${log.length - 1}: not dense`);
         this.isNew(message, text, { partition, offset }, run.storedAt);
         const { id, orderingKey: key, subject, expiresAt, publishedAt, hops = 0 } = message;
-        log.push({ id, key, subject, text, storedAt: run.storedAt, expiresAt, publishedAt, hops });
+        const { storedAt } = run;
+        const unmatched = message.unmatched === true;
+        log.push({ id, key, subject, text, storedAt, expiresAt, publishedAt, unmatched, hops });
       });
     }
   }
@@ -138,7 +152,9 @@ export class LogWitness {
   private isNew(message: Message, text: string, place: Place, storedAt: number): void {
     const { id, orderingKey } = message;
     // What was moved here was published elsewhere, long before.
-    this.publications.arrived(id, orderingKey, text, this.life.isTarget ? 0 : this.life.bornAt);
+    const { isTarget, bornAt } = this.life;
+    const priority = isTarget ? undefined : this.priorityOf(place.partition);
+    this.publications.arrived({ id, key: orderingKey, text }, isTarget ? 0 : bornAt, priority);
     const known = this.places.get(id);
     if (known && this.life.repeats && isNamedByBroker(id)) {
       this.counts.forwardsTwice += 1;

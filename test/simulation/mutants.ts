@@ -140,6 +140,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "what stands behind a failure in its lane stays leased",
+    features: ["lanes"],
     edits: [
       {
         file: "src/subscription/settling.ts",

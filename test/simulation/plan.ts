@@ -34,19 +34,24 @@ const FEATURES = {
   filters: 0.3,
 } as const;
 /** Drawn by a chance of their own: a seed whose world has none of them lives as it did before they were there. */
-const LATER = { forwards: 0.3 } as const;
+const LATER = { forwards: 0.3, priorities: 0.2, alternates: 0.15, lanes: 0.1 } as const;
 export type Feature = keyof typeof FEATURES | keyof typeof LATER;
 
+export const MOST_PRIORITIES: readonly number[] = [0, 5, 9];
 /** The topic that is published to. */
 export const TOPIC = "t";
 
 export type Plan = Readonly<{
   features: ReadonlySet<Feature>;
   partitions: number;
+  /** Those that the topic begins with; undefined when it has none. */
+  priorities: readonly number[] | undefined;
   /** To how many partitions it may be raised. */
   mostPartitions: number;
   retentionMs: number;
   subscriptions: readonly PlannedSubscription[];
+  /** Takes what no other subscription matched. */
+  alternate: PlannedSubscription | undefined;
   /** What is forwarded, and whither. */
   forwards: ForwardPlan;
   keys: readonly (string | undefined)[];
@@ -65,7 +70,7 @@ export type Plan = Readonly<{
   crashiness: number;
 }>;
 
-const LATER_SEED = 0x5eed0003;
+const LATER_SEED = 0x5eed0001;
 export const ACK_DEADLINE_MS = 10_000;
 export const MOST_ACK_DEADLINE_MS = 20_000;
 export const TIMEOUT_MS = 4_000;
@@ -80,25 +85,24 @@ export function planOf(chance: Chance, seed: number, only?: readonly Feature[]):
   return {
     features,
     partitions,
+    priorities: has("priorities") ? later.pick([[0, 9], [0, 5, 9], [0]]) : undefined,
     mostPartitions: 4,
     retentionMs: has("retention")
       ? chance.pick([limits.minRetentionMs, 2 * limits.minRetentionMs])
       : limits.defaultRetentionMs,
-    subscriptions: subscriptionsOf(chance, features)
+    subscriptions: readersOf(chance, features)
       .map((planned) =>
         has("filters") ? { ...planned, settings: otherFilter(chance, planned.settings) } : planned,
       )
-      .slice(0, has("forwards") ? 1 : undefined),
+      .slice(0, has("forwards") ? 1 : undefined)
+      .map((planned) => (has("alternates") ? narrowed(later, planned) : planned)),
     forwards: has("forwards")
       ? forwardPlanOf(later, {
           ...{ source: TOPIC, ends: has("rebirth"), changes: has("settings"), filters: has("filters") },
         })
       : NO_FORWARDS,
-    keys: chance.pick([
-      [undefined, undefined, "a", "b", "c"],
-      ["a", "b"],
-      has("raise") ? ["a"] : [undefined],
-    ]),
+    alternate: has("alternates") ? alternateOf(later, has("forwards")) : undefined,
+    keys: keysOf(chance, features),
     subjects: has("filters") ? [undefined, "x", "x", "y"] : [undefined],
     relays: has("relays") ? chance.between(1, 2) : 0,
     replacesTopic: has("rebirth") && !has("raise") && !has("relays") && chance.happens(0.8),
@@ -120,9 +124,27 @@ function featuresOf(chance: Chance): ReadonlySet<Feature> {
 function withLater(chance: Chance, drawn: ReadonlySet<Feature>): ReadonlySet<Feature> {
   const more = (Object.keys(LATER) as (keyof typeof LATER)[]).filter((each) => chance.happens(LATER[each]));
   if (more.length === 0) return drawn;
-  const held = [...drawn].filter((feature) => feature !== "handOver");
+  // A topic with priorities keeps its partitions.
+  const not = more.includes("priorities") ? ["handOver", "raise"] : ["handOver"];
+  const held = [...drawn].filter((feature) => !not.includes(feature));
   while (held.length > 2) held.splice(chance.below(held.length), 1);
-  return new Set([...held, ...more]);
+  return new Set([...held, ...more, ...(more.includes("alternates") ? (["filters"] as const) : [])]);
+}
+
+/** With lanes, one that is pulled from is among them, and everything has a key: leases hold runs of few lanes. */
+function readersOf(chance: Chance, features: ReadonlySet<Feature>): readonly PlannedSubscription[] {
+  const drawn = subscriptionsOf(chance, features);
+  const isPulled = drawn.some(({ settings }) => settings.type === "pull");
+  return features.has("lanes") && !isPulled ? [pull(chance), ...drawn] : drawn;
+}
+
+function keysOf(chance: Chance, features: ReadonlySet<Feature>): readonly (string | undefined)[] {
+  const drawn = chance.pick([
+    [undefined, undefined, "a", "b", "c"],
+    ["a", "b"],
+    features.has("raise") ? ["a"] : [undefined],
+  ]);
+  return features.has("lanes") ? ["a", "b"] : drawn;
 }
 
 function subscriptionsOf(chance: Chance, features: ReadonlySet<Feature>): readonly PlannedSubscription[] {
@@ -172,6 +194,21 @@ function push(chance: Chance, guarantee: Guarantee): PlannedSubscription {
     secrets: [],
   };
   return { name: guarantee, settings: { ...common(chance), guarantee, type: "push", push: endpoint } };
+}
+
+/** The same, but that it leaves something out, for an alternate to take. */
+function narrowed(chance: Chance, { settings, ...planned }: PlannedSubscription): PlannedSubscription {
+  return { ...planned, settings: { ...settings, filter: { subject: chance.pick([["x"], ["x"], ["y"]]) } } };
+}
+
+/** Pulled from, or where there are forwards one of them. */
+function alternateOf(chance: Chance, mayForward: boolean): PlannedSubscription {
+  const { settings } = pull(chance, "at-least-once");
+  const subject = chance.pick([undefined, undefined, ["y"]]);
+  const filter = { unmatched: true as const, ...(subject && { subject }) };
+  const taking = { ...settings, maxInFlight: 5, filter };
+  if (!mayForward || chance.happens(0.4)) return { name: "rest", settings: taking };
+  return { name: "rest", to: "u", settings: { ...taking, type: "forward", guarantee: "effectively-once" } };
 }
 
 /** The same with another filter, or with none. */

@@ -2,13 +2,16 @@
 // requests are still under way, and what they were promised.
 
 import type { Outcome } from "../../src/http/publish";
+import type { Draft } from "../../src/http/publish-items";
 import type { Message } from "../../src/message";
+import { DEFAULT_PRIORITY } from "../../src/priority";
 import type { LogWitness, Place } from "./log-witness";
 
 /** One id as its publishers meant it: the contents they tried it with, and requests that may still write it. */
 type Meant = {
   readonly texts: Set<string>;
   readonly key: string | undefined;
+  readonly priority: number;
   underWay: number;
   lastEndedAt: number;
 };
@@ -27,9 +30,11 @@ export class Publications {
   private readonly highest = new Map<LogWitness, Map<string, Place>>();
 
   /** A publisher begins to publish. Answers, by key, the highest place it already knows of. */
-  publishing(messages: readonly Message[]): Floors {
-    for (const { id, orderingKey, body } of messages) {
-      const known = this.meant.get(id) ?? { texts: new Set(), key: orderingKey, underWay: 0, lastEndedAt: 0 };
+  publishing(drafts: readonly Draft[]): Floors {
+    for (const { message, priority = DEFAULT_PRIORITY } of drafts) {
+      const { id, orderingKey, body } = message;
+      const fresh = { texts: new Set<string>(), key: orderingKey, priority, underWay: 0, lastEndedAt: 0 };
+      const known = this.meant.get(id) ?? fresh;
       known.texts.add(decoder.decode(body));
       known.underWay += 1;
       this.meant.set(id, known);
@@ -59,7 +64,9 @@ export class Publications {
   }
 
   /** What was published after another of its key was answered lies behind it; since a raise, in a higher partition. */
-  private rise(log: LogWitness, key: string, place: Place, floors: Floors): void {
+  private rise(log: LogWitness, orderingKey: string, place: Place, floors: Floors): void {
+    // Between priorities a key has no order.
+    const key = `${log.priorityOf(place.partition)} ${orderingKey}`;
     const floor = floors.get(log)?.get(key);
     if (floor && !isAfter(place, floor))
       throw new Error(`key ${key}: ${JSON.stringify(place)} was answered after ${JSON.stringify(floor)}`);
@@ -70,8 +77,14 @@ export class Publications {
   }
 
   /** A message came into a log. Whatever was published before that log's life began has no way into it. */
-  arrived(id: string, key: string | undefined, text: string, bornAt: number): void {
+  arrived(
+    { id, key, text }: Readonly<{ id: string; key: string | undefined; text: string }>,
+    bornAt: number,
+    priority: number | undefined,
+  ): void {
     const meant = this.meant.get(id);
+    if (meant && priority !== undefined && meant.priority !== priority)
+      throw new Error(`${id} of priority ${meant.priority} was stored among those of ${priority}`);
     if (!meant?.texts.has(text) || meant.key !== key)
       throw new Error(`${id} was stored as nobody published it`);
     if (meant.underWay === 0 && meant.lastEndedAt < bornAt)

@@ -3,11 +3,13 @@
 
 import { resendStranded } from "../../src/catalog/stranded-store";
 import { ok, type Result } from "../../src/errors";
+import { takeInAll } from "../../src/http/intake";
 import type { Outcomes } from "../../src/http/publish";
 import type { Draft } from "../../src/http/publish-items";
-import { publishItems } from "../../src/http/publish-store";
+import { knowingPriorities, publishItems } from "../../src/http/publish-store";
 import { timedFields } from "../../src/http/timing";
 import type { AskedTiming } from "../../src/message";
+import { layoutOf } from "../../src/priority";
 import type { ProducerMark } from "../../src/record-batch";
 import type { Owner } from "./agenda";
 import { bytes, type Clients } from "./clients";
@@ -43,13 +45,14 @@ export class PublisherSteps {
   republish(): void {
     const { chance, world } = this.clients;
     if (this.drafts.length === 0) return;
-    const { message, timing } = chance.pick(this.drafts);
+    const { message, timing, priority } = chance.pick(this.drafts);
     world.counts.repeatedPublishes += 1;
     const body = chance.happens(0.15) ? bytes(`other ${message.id}`) : message.body;
     const publishedAt = world.platform.agenda.now;
     const { deliverAt: _, expiresAt: __, ...plain } = message;
     const again = { ...plain, publishedAt, body, ...timedFields(timing, publishedAt) };
-    const draft = { message: again, isClientId: true, ...(timing && { timing }) };
+    const how = { ...(timing && { timing }), ...(priority !== undefined && { priority }) };
+    const draft = { message: again, isClientId: true, ...how };
     this.send({ drafts: [draft], wait: chance.happens(0.7) });
   }
 
@@ -62,10 +65,17 @@ export class PublisherSteps {
       orderingKey: mayBeKeyed ? chance.pick(world.plan.keys) : undefined,
       timing,
     });
+    if (world.priorities) Object.assign(draft, this.somePriority());
     if (!draft.isClientId && world.plan.forwards.targets.length > 0) return this.namedByBroker(draft);
     if (draft.isClientId) this.drafts.push(draft);
     if (this.drafts.length > REMEMBERED_DRAFTS) this.drafts.shift();
     return draft;
+  }
+
+  private somePriority(): { priority?: number } {
+    const row = this.clients.world.topicRow();
+    const priority = this.clients.chance.pick([undefined, ...(row ? layoutOf(row).priorities : [])]);
+    return priority === undefined ? {} : { priority };
   }
 
   /** As it is where forwards tell ids of the broker's making from others. */
@@ -112,10 +122,14 @@ export class PublisherSteps {
     }
     world.counts.publishes += 1;
     const messages = drafts.map(({ message }) => message);
-    const floors = world.publications.publishing(messages);
+    const floors = world.publications.publishing(drafts);
     const items = structuredClone(drafts).map((draft) => ok(draft));
     const publish = { items, atomic: producer !== undefined, wait, ...(producer && { producer }) };
-    const work = (owner: Owner) => publishItems(world.platform.brokerFor(owner), world.entryOf(row), publish);
+    const work = async (owner: Owner) => {
+      const broker = world.platform.brokerFor(owner);
+      const topic = await knowingPriorities(broker, world.entryOf(row), items);
+      return publishItems(broker, topic, { ...publish, items: takeInAll(items, topic, "messages") });
+    };
     const answered = (answer: unknown) => {
       const outcomes = answer as Outcomes;
       for (const [index, outcome] of outcomes) {

@@ -4,6 +4,7 @@
 import type { Result } from "../../src/errors";
 import type { Outcomes } from "../../src/http/publish";
 import type { Draft } from "../../src/http/publish-items";
+import { layoutOf } from "../../src/priority";
 import { partitionOf } from "../../src/record-batch";
 import type { ProducerPlace } from "../../src/topic-calls";
 import { Owner } from "./agenda";
@@ -95,10 +96,11 @@ export class Relays {
    */
   private askWhere(relay: Relay, running: Running): void {
     const { world } = this.clients;
-    const partitions = world.topicRow()?.partitions ?? 1;
+    const row = world.topicRow();
+    const partitions = row?.partitions ?? 1;
     const isRaising = () => world.isRaising || world.topicRow()?.partitions !== partitions;
     const mayBeBehind = isRaising();
-    const object = world.topicObject(partitionOf(relay.key ?? relay.name, partitions));
+    const object = world.topicObject(partitionOf(relay.key ?? relay.name, row ? layoutOf(row).each : 1));
     running.busy = true;
     this.clients.call(object.remote, "producer", [{ name: relay.name }], {
       from: running.owner,

@@ -7,6 +7,8 @@ import type { SubscriptionStats } from "../../src/subscription-calls";
 import type { Dangers } from "./dangers";
 import type { Watched } from "./lives";
 import { idsIn } from "./log-witness";
+import { isTold } from "./match-witness";
+import { checkTurns } from "./priority-checks";
 import type { Steps } from "./steps";
 import { nameOf, pastFiltered } from "./watch";
 import type { World } from "./world";
@@ -72,7 +74,7 @@ function deadOf({ picture }: Watched): number {
 function isDone(world: World, steps: Steps): boolean {
   const { platform } = world;
   if (platform.ingress.size + platform.ingressDead.size > 0) return false;
-  if (!steps.lives.isWhole || !steps.relays.isDrained) return false;
+  if (!steps.lives.isWhole || !steps.relays.isDrained || !isTold(world)) return false;
   if ((world.log?.delays.size ?? 0) > 0 || strandedIn(world, world.topicRow()?.generation).length > 0)
     return false;
   return world.living.every((watched) => {
@@ -113,6 +115,7 @@ export async function checkEnd(world: World, steps: Steps): Promise<void> {
     if (!isRead || leased + waiting > 0 || settled !== witness.acked)
       throw new Error(`${nameOf(watched)}: the stats say otherwise`);
   }
+  if (world.plan.priorities) await checkTurns(world, steps);
 }
 
 /** The audit finds no offset that breaks the law. */

@@ -29,6 +29,9 @@ const OF_FEATURES = {
   settings: { settings: 4 },
   filters: { filter: 3 },
   forwards: { resume: 2 },
+  alternates: { filter: 5 },
+  lanes: { nackFirst: 5 },
+  priorities: { pullAll: 10, prioritise: 0.7 },
 } as const satisfies Record<Feature, Readonly<Record<string, number>>>;
 
 export class Steps {
@@ -66,8 +69,10 @@ export class Steps {
       reschedule: () => publishers.reschedule(),
       resend: () => publishers.resend(),
       pull: () => consumers.pull(),
+      pullAll: () => consumers.pullAll(),
       ack: () => consumers.ack(),
       nack: () => consumers.nack(),
+      nackFirst: () => consumers.nackFirst(),
       extend: () => consumers.extend(),
       letters: () => operators.letters(),
       redrive: () => operators.redrive(),
@@ -81,6 +86,7 @@ export class Steps {
       settings: () => lives.settings(),
       filter: () => lives.filter(),
       raise: () => lives.raise(),
+      prioritise: () => lives.prioritise(),
       remove: () => lives.remove(),
       create: () => lives.create(),
       relay: () => relays.relay(),

@@ -5,7 +5,8 @@ import type { DispatchCall } from "../../src/dispatch-calls";
 import type { Result } from "../../src/errors";
 import { limits } from "../../src/limits";
 import { objectName } from "../../src/object-name";
-import { recordSpans } from "../../src/record-batch";
+import { priorityShown } from "../../src/priority";
+import { recordSpans, unpackRecords } from "../../src/record-batch";
 import { read } from "../../src/topic/log-reads";
 import type { TopicLog } from "../../src/topic/topic-log";
 import type { AppendCall, BatchAnswer, LogRun } from "../../src/topic-calls";
@@ -15,6 +16,7 @@ import type { ForwardPlan } from "./forward-plan";
 import { ForwardWitness } from "./forward-witness";
 import { placeOfObject, subscriptionRows, type TopicLife, topicRows, type Watched } from "./lives";
 import { LogWitness } from "./log-witness";
+import { checkMarks } from "./match-witness";
 import type { Deed, SimulatedObject } from "./object-host";
 import { differenceOf, memoryOf, type Picture, pictureOf, reachOf } from "./picture";
 import { MOST_ACK_DEADLINE_MS } from "./plan";
@@ -120,8 +122,11 @@ export class Watch {
       (end, { firstOffset, records }) => Math.max(end, firstOffset + recordSpans(records).length),
       topic.log.log(placeOfObject(object).partition).length,
     );
-    if (log.head > from)
-      this.appended.set(object, [...known, ...read(log.stored, from, Number.POSITIVE_INFINITY).runs]);
+    if (log.head <= from) return;
+    const { runs } = read(log.stored, from, Number.POSITIVE_INFINITY);
+    const stored = runs.flatMap(({ records }) => unpackRecords(records));
+    checkMarks(object, stored, this.parts.counts);
+    this.appended.set(object, [...known, ...runs]);
   }
 
   private checkGone(object: SimulatedObject): void {
@@ -145,7 +150,12 @@ export class Watch {
     if (!row) return undefined;
     const { retentionMs } = row.settings;
     const life = { bornAt: platform.agenda.now, retentionMs, isTarget: row.name !== source };
-    const log = new LogWitness(publications, counts, { ...life, repeats: forwards.repeating.has(row.name) });
+    const priorityOf = (partition: number) => {
+      const now = topicRows(platform.catalog).find((each) => each.generation === generation);
+      return now && priorityShown(now, partition).priority;
+    };
+    const repeats = forwards.repeating.has(row.name);
+    const log = new LogWitness(publications, counts, { ...life, repeats, priorityOf });
     const topic = { name: row.name, generation, log };
     this.topics.set(generation, topic);
     return topic;
@@ -217,8 +227,10 @@ export class Watch {
     const isGated = memoryOf(object)?.backlog.gate.isOpen === false;
     if (isPush && isIdle && !isGated && picture.waitingFrom !== undefined)
       dues.push(Math.max(picture.waitingFrom, picture.heldUntil, this.forgottenUntil(picture)));
-    // Nor is anything unread that nobody would look for after a crash: what a dispatch has ends with that.
-    if (isPush && !isGated && isUnread(watched, picture) && picture.deadlines.length === 0)
+    // Nor is anything unread that nobody would look for after a crash: what a dispatch has ends with that, and whoever
+    // is not answered yet tells it again.
+    const isTold = (object.live?.replies.size ?? 0) > 0;
+    if (isPush && !isGated && !isTold && isUnread(watched, picture) && picture.deadlines.length === 0)
       dues.push(Math.max(picture.heldUntil, this.forgottenUntil(picture)));
     const due = Math.max(Math.min(...dues), agenda.now);
     if (due === Number.POSITIVE_INFINITY) return;

@@ -30,6 +30,8 @@ export class World {
   readonly watch: Watch;
   /** Publishers, consumers and operators: they do not crash, they only hear of faults. */
   readonly clients = new Owner("clients");
+  /** The priorities that the topic was asked to have, so far. */
+  priorities: readonly number[] | undefined;
   /** The first broken promise. */
   violation: Error | undefined;
 
@@ -40,6 +42,7 @@ export class World {
   ) {
     this.chance = new Chance(seed);
     this.plan = planOf(this.chance, seed, features);
+    this.priorities = this.plan.priorities;
     const { chance, counts, publications } = this;
     this.platform = new Platform({
       ...{ chance, counts, migrationsDir, crashiness: this.plan.crashiness },
@@ -74,13 +77,18 @@ export class World {
     if (features.has("moves")) await create(TARGET, 1, [pull(this.chance, "at-least-once", TARGET_READER)]);
     const { forwards } = this.plan;
     for (const target of forwards.targets) await create(target.name, target.partitions, []);
-    for (const planned of forwards.subscriptions) {
+    for (const planned of [...forwards.subscriptions, ...this.alternates]) {
       const topic = this.topicRow(planned.topic);
       const settings = this.settingsOf(planned);
       if (!topic || !settings) throw new Error(`${planned.topic} is not there`);
       const wanted = { topic: this.entryOf(topic), name: planned.name, settings } as const;
       await this.finish(putSubscription(catalog, { ...wanted, startAt: { at: "earliest" } }));
     }
+  }
+
+  get alternates(): readonly PlannedSubscription[] {
+    const { alternate } = this.plan;
+    return alternate ? [alternate] : [];
   }
 
   /** Its settings, a forward bound to the life that its target has now; undefined when that has none. */
@@ -92,7 +100,11 @@ export class World {
   }
 
   topicSettings(name: string): TopicSettings {
-    if (name === TOPIC) return { ...defaultTopicSettings, retentionMs: this.plan.retentionMs };
+    if (name === TOPIC) {
+      const { priorities } = this;
+      const { retentionMs } = this.plan;
+      return { ...defaultTopicSettings, retentionMs, ...(priorities && { priorities }) };
+    }
     const { retentionBytes = defaultTopicSettings.retentionBytes } =
       this.plan.forwards.targets.find((target) => target.name === name) ?? {};
     return { ...defaultTopicSettings, retentionBytes };
