@@ -29,11 +29,14 @@ export class LetterSteps {
     if (watched) this.clients.call(watched.object.remote, "purge", [this.selection(watched)]);
   }
 
-  /** All there is, however often it went round; what can never be delivered, expired or in a loop, is removed. */
+  /**
+   * All there is, however often it went round; what can never be delivered is removed: it expired, is in a loop, or its id
+   * names something else in the target.
+   */
   clear({ object, picture, topic, partition }: Watched): void {
     const { now } = this.clients.world.platform.agenda;
     const isOver = ([offset, { reason }]: [number, Grave]) =>
-      reason === "loop" || topic.log.hasExpired(partition, offset, now);
+      reason === "loop" || reason === "rejected" || topic.log.hasExpired(partition, offset, now);
     const offsets = [...(picture?.dead ?? [])].filter(isOver).map(([offset]) => offset);
     const epoch = picture?.counters.epoch ?? 0;
     if (offsets.length > 0) this.clients.call(object.remote, "purge", [{ offsets, epoch }]);
