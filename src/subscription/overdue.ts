@@ -21,13 +21,16 @@ export function expireLeases(
   max: number,
 ): number {
   let expired = 0;
-  for (const lease of [...backlog.leases].filter(({ deadlineAt }) => deadlineAt <= moment.now)) {
+  const due = [...backlog.leases].filter(({ deadlineAt }) => deadlineAt <= moment.now);
+  // Counted first: what goes back with one before it in its lane, of another of these, was company all the same.
+  const companies = due.map((lease) => ({ lease, together: lease.offsets.size }));
+  for (const { lease, together } of companies) {
     if (expired >= max) break;
     const held = [...lease.offsets].sort((a, b) => a - b).map((offset) => backlog.deliveries.get(offset));
     const leased = held.filter((delivery) => delivery?.state === "leased");
     expired += leased.length;
     if (isReceiverLease(lease.id)) endHandedOver(backlog, leased, settings, moment);
-    else if (leased.length > 1) suspectAll(backlog, leased, settings, moment);
+    else if (together > 1) suspectAll(backlog, leased, together, settings, moment);
     else for (const alone of leased) fail(backlog, alone, deadlinePassed(1, moment), settings, moment);
   }
   return expired;
@@ -52,10 +55,11 @@ function endHandedOver(
 function suspectAll(
   backlog: Backlog,
   leased: readonly Leased[],
+  together: number,
   { retry }: SubscriptionSettings,
   moment: Moment,
 ): void {
-  const { note } = deadlinePassed(leased.length, moment);
+  const { note } = deadlinePassed(together, moment);
   const heads = new Map<string, Leased>();
   for (const delivery of leased) {
     const { orderingKey: key, attempts, offset } = delivery;

@@ -93,6 +93,15 @@ test("a message that kills every consumer dies alone, and costs no other an atte
   );
 });
 
+test("what goes back with one before it in its lane was company all the same, for what it was extended with", () => {
+  const { backlog, lease, endAll, attemptsOf } = world(["k", "k", undefined]);
+  expect(lease(0, 3)).toHaveLength(3);
+  // Both deadlines have passed by the time that anybody looks.
+  backlog.moveDeadline([1, 2], DEADLINE_MS + 100);
+  expect(endAll(DEADLINE_MS + 200)).toBe(2);
+  expect([0, 1, 2].map(attemptsOf)).toEqual([1, 0, 0]);
+});
+
 test("of several that were leased together none's attempt counts, and they come back in halves", () => {
   const { lease, offsetsOf, endAll, attemptsOf, backlog } = world(Array.from({ length: 8 }, () => undefined));
   lease(0, 8);

@@ -302,8 +302,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "src/subscription/overdue.ts",
-        find: `else if (leased.length > 1) suspectAll(`,
-        put: `else if (leased.length > 1_000) suspectAll(`,
+        find: `else if (together > 1) suspectAll(`,
+        put: `else if (together > 1_000) suspectAll(`,
       },
     ],
   },
