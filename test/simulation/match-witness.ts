@@ -2,7 +2,6 @@
 // until then; and at the end every partition was told what the catalog has. Filters of simulated worlds list subjects.
 
 import { type Filter, isAlternate } from "../../src/filter-form";
-import { TopicStore } from "../../src/topic/topic-store";
 import type { Counts } from "./coverage";
 import { subscriptionRows } from "./lives";
 import type { SimulatedObject } from "./object-host";
@@ -10,21 +9,42 @@ import type { World } from "./world";
 
 type Stored = Readonly<{ id: string; subject?: string; unmatched?: true }>;
 
-/** Messages that a topic's object has just stored are marked exactly when no filter that it knows lets them through. */
-export function checkMarks(object: SimulatedObject, stored: readonly Stored[], counts: Counts): void {
-  if (stored.length === 0) return;
-  const store = storeOf(object);
-  const isLooked = store.hasAlternate();
-  const others = store.filters().filter(({ filter }) => !isAlternate(filter));
-  for (const { id, subject, unmatched = false } of stored) {
-    const isMatched = others.some(({ filter }) => letsThrough(filter, subject));
-    if (unmatched !== (isLooked && !isMatched))
-      throw new Error(
-        `${id} is ${unmatched ? "" : "not "}marked as unmatched, and ${isMatched ? "is not" : "is"}`,
-      );
-    if (unmatched) counts.unmatched += 1;
-    else if (isLooked) counts.matched += 1;
+type Known = Readonly<{ isLooked: boolean; others: readonly (Filter | null)[] }>;
+
+/** Messages that a topic's object has just stored are marked exactly when no filter that it knew lets them through. */
+export class MatchWitness {
+  /** What each knew after its last step: what is due is stored before the call that comes first changes that. */
+  private readonly before = new Map<SimulatedObject, Known>();
+
+  constructor(private readonly counts: Counts) {}
+
+  stepped(object: SimulatedObject, stored: readonly Stored[]): void {
+    const now = knownTo(object);
+    const before = this.before.get(object) ?? now;
+    this.before.set(object, now);
+    for (const message of stored) this.check(message, [now, before]);
   }
+
+  private check({ id, subject, unmatched }: Stored, knowns: readonly Known[]): void {
+    const may = knowns.map(({ isLooked, others }) => ({
+      isLooked,
+      isMatched: !isLooked || others.some((filter) => letsThrough(filter, subject)),
+    }));
+    if (may.every(({ isMatched }) => isMatched === (unmatched === true)))
+      throw new Error(
+        `${id} is ${unmatched ? "" : "not "}marked as unmatched, and ${unmatched ? "is not" : "is"}`,
+      );
+    if (unmatched) this.counts.unmatched += 1;
+    else if (may[0]?.isLooked) this.counts.matched += 1;
+  }
+}
+
+/** Only read: a store of its own would write, and a witness changes nothing. */
+function knownTo({ storage }: SimulatedObject): Known {
+  const rows = storage.sql.exec("SELECT filter, alternate FROM subscriptions").toArray();
+  const isLooked = rows.some(({ alternate }) => alternate === 1);
+  const filters = rows.map(({ filter }) => JSON.parse(String(filter ?? null)) as Filter | null);
+  return { isLooked, others: filters.filter((filter) => !isAlternate(filter)) };
 }
 
 /** Whether every partition of every topic that has an alternate was told each filter. */
@@ -40,11 +60,7 @@ export function isTold(world: World): boolean {
   });
 }
 
-function letsThrough(filter: Filter | null | undefined, subject: string | undefined): boolean {
+function letsThrough(filter: Filter | null, subject: string | undefined): boolean {
   const subjects: readonly unknown[] | undefined = filter?.subject;
   return subjects === undefined || subjects.includes(subject);
-}
-
-function storeOf({ storage }: SimulatedObject): TopicStore {
-  return new TopicStore(storage as unknown as DurableObjectStorage);
 }

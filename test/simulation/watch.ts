@@ -16,7 +16,7 @@ import type { ForwardPlan } from "./forward-plan";
 import { ForwardWitness } from "./forward-witness";
 import { placeOfObject, subscriptionRows, type TopicLife, topicRows, type Watched } from "./lives";
 import { LogWitness } from "./log-witness";
-import { checkMarks } from "./match-witness";
+import { MatchWitness } from "./match-witness";
 import type { Deed, SimulatedObject } from "./object-host";
 import { differenceOf, memoryOf, type Picture, pictureOf, reachOf } from "./picture";
 import { MOST_ACK_DEADLINE_MS } from "./plan";
@@ -47,6 +47,7 @@ export class Watch {
   /** What was appended and is not on disk yet: a removal right after it takes the log away. */
   private readonly appended = new Map<SimulatedObject, LogRun[]>();
   private readonly byObject = new Map<SimulatedObject, Watched>();
+  private readonly matches: MatchWitness;
   /** Forwards that are paused because their target is gone. */
   private readonly pausedAsGone = new Set<Watched>();
   /** What was sent, and under which lease. */
@@ -55,6 +56,7 @@ export class Watch {
   private readonly forwards: ForwardWitness;
 
   constructor(private readonly parts: WatchParts) {
+    this.matches = new MatchWitness(parts.counts);
     this.forwards = new ForwardWitness({
       counts: parts.counts,
       at: (generation, partition) => this.at(generation, partition),
@@ -122,10 +124,12 @@ export class Watch {
       (end, { firstOffset, records }) => Math.max(end, firstOffset + recordSpans(records).length),
       topic.log.log(placeOfObject(object).partition).length,
     );
-    if (log.head <= from) return;
-    const { runs } = read(log.stored, from, Number.POSITIVE_INFINITY);
-    const stored = runs.flatMap(({ records }) => unpackRecords(records));
-    checkMarks(object, stored, this.parts.counts);
+    const { runs } = log.head > from ? read(log.stored, from, Number.POSITIVE_INFINITY) : { runs: [] };
+    this.matches.stepped(
+      object,
+      runs.flatMap(({ records }) => unpackRecords(records)),
+    );
+    if (runs.length === 0) return;
     this.appended.set(object, [...known, ...runs]);
   }
 
