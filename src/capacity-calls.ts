@@ -28,6 +28,8 @@ export type PaceName = (typeof PACES)[number];
 /** How many requests may be under way at once over all partitions together, and how that is with whoever asks. */
 export type SlotAsk = Readonly<{
   dispatch: string;
+  /** The how many-th ask of this dispatch it is: one that arrives behind a later one says what is true no more. */
+  nth: number;
   max: number;
   /** Requests of it that are under way, that it may have under way by what it was given last, and that it could have. */
   underWay: number;

@@ -14,6 +14,8 @@ import { divide, hasLevels, nextTurn, type Wish } from "./division";
 type Holder = Wish<string> &
   Readonly<{
     max: number;
+    /** Its newest ask. */
+    nth: number;
     given: number;
     /** What was under way when it asked, or was begun until it was answered. */
     underWay: number;
@@ -44,16 +46,18 @@ export function takeSlots(
   now: number,
 ): Readonly<{ slots: Slots; share: SlotShare }> {
   const { bornAt = now } = slots;
+  const heard = slots.holders.get(asking.dispatch);
+  // It was under way for long, or comes twice: what it says has been said, or is no more.
+  if (heard && heard.nth >= asking.nth) return { slots, share: shareOf(heard.given, limits.slotsSoonMs) };
   const others = new Map(
     [...slots.holders].filter(([by, { goneAt }]) => by !== asking.dispatch && goneAt > now),
   );
-  const { dispatch: by, priority, max, want } = asking;
+  const { dispatch: by, nth, priority, max, want } = asking;
   const underWay = Math.max(asking.underWay, asking.held);
-  const before = slots.holders.get(by);
-  const turn = nextTurn(before?.turn, false, now);
+  const turn = nextTurn(heard?.turn, false, now);
   const live = [
     ...others.values(),
-    { ...NOTHING, ...before, by, priority, want, turn, until: Number.POSITIVE_INFINITY },
+    { ...NOTHING, ...heard, by, priority, want, turn, until: Number.POSITIVE_INFINITY },
   ];
   const wishes = live.filter(({ until }) => until > now).map((each) => inTurn(each, now));
   const most = Math.min(max, ...[...others.values()].map((other) => other.max));
@@ -64,15 +68,19 @@ export function takeSlots(
   const given = Math.max(0, Math.min(fair, free, warmInMs > 0 ? asking.held : most));
   const until = now + limits.slotsMs;
   const holder: Holder = {
-    ...{ by, priority, want, max, given, underWay, until },
+    ...{ by, nth, priority, want, max, given, underWay, until },
     turn: nextTurn(turn, given > 0, now),
     goneAt: until + asking.lastsMs,
-    heldSince: before && before.given > 0 ? before.heldSince : now,
+    heldSince: heard && heard.given > 0 ? heard.heldSince : now,
   };
   return {
     slots: { bornAt, holders: others.set(by, holder), credit, at: now },
-    share: { slots: given, endsInMs: limits.slotsMs, againInMs: againMs(given < want, warmInMs) },
+    share: shareOf(given, againMs(given < want, warmInMs)),
   };
+}
+
+function shareOf(slots: number, againInMs: number): SlotShare {
+  return { slots, endsInMs: limits.slotsMs, againInMs };
 }
 
 const NOTHING = { given: 0, heldSince: 0 };
@@ -83,12 +91,21 @@ function inTurn<W extends Wish<string> & Pick<Holder, "given" | "heldSince">>(wi
   return isFresh ? { ...wish, turn: { servedAt: 0, since: 0 } } : wish;
 }
 
-/** A dispatch has ended: nothing of it is under way. */
+/** A dispatch has ended: nothing of it is under way, whatever an ask of it says that comes later. */
 export function freeSlots(slots: Slots, dispatch: string): Slots {
-  const holders = new Map(slots.holders);
-  holders.delete(dispatch);
-  return { ...slots, holders };
+  const ended = slots.holders.get(dispatch);
+  if (ended === undefined) return slots;
+  return { ...slots, holders: new Map(slots.holders).set(dispatch, { ...ended, ...ENDED }) };
 }
+
+const ENDED = {
+  nth: Number.POSITIVE_INFINITY,
+  given: 0,
+  underWay: 0,
+  want: 0,
+  max: Number.POSITIVE_INFINITY,
+  until: 0,
+};
 
 /** What of all slots is taken by one: more than it is given while more is under way. */
 function counted({ given, underWay }: Holder): number {

@@ -11,6 +11,8 @@ export type HeldSlots = {
   readonly own: number;
   given: number;
   until: number;
+  /** How often it has asked. */
+  asks: number;
   /** Since when nobody has answered. */
   silentSince: number;
   /** Whoever waits for a slot looks again. */
@@ -21,7 +23,7 @@ export type HeldSlots = {
 export function newSlots(shared: Shared | undefined, now: number): HeldSlots | undefined {
   if (shared?.slots === undefined) return undefined;
   const changed = Promise.withResolvers<void>();
-  return { ...shared.slots, given: 0, until: 0, silentSince: now, changed };
+  return { ...shared.slots, given: 0, until: 0, asks: 0, silentSince: now, changed };
 }
 
 /** Requests that may be under way at `now` for another to begin. */

@@ -33,8 +33,15 @@ async function askForSlots(run: Run): Promise<number> {
   if (slots === undefined) return Number.POSITIVE_INFINITY;
   const askedAt = deps.runtime.now();
   const parcels = Math.ceil(plan.pending.length / push.batchMaxMessages);
+  slots.asks += 1;
   const ask = {
-    ...{ dispatch: call.lease.leaseId, max: slots.max, underWay, held: slotsAt(slots, askedAt) },
+    ...{
+      dispatch: call.lease.leaseId,
+      nth: slots.asks,
+      max: slots.max,
+      underWay,
+      held: slotsAt(slots, askedAt),
+    },
     want: Math.min(sending.connections, underWay + parcels),
     // Asked to authorize itself anew, it makes the request a second time.
     lastsMs: 2 * push.timeoutMs + limits.tokenTimeoutMs,

@@ -15,6 +15,7 @@ class Scene {
   private readonly held = new Map<string, { given: number; until: number }>();
   readonly underWay = new Map<string, number>();
   most = 0;
+  private asks = 0;
 
   constructor(readonly max: number) {}
 
@@ -26,7 +27,7 @@ class Scene {
   ask(dispatch: string, { hasty = false, ...asked }: Partial<SlotAsking> & { hasty?: boolean } = {}) {
     const held = this.held.get(dispatch);
     const asking = {
-      ...{ dispatch, priority: 0, max: this.max, want: 6, lastsMs: LASTS_MS },
+      ...{ dispatch, nth: ++this.asks, priority: 0, max: this.max, want: 6, lastsMs: LASTS_MS },
       underWay: this.underWay.get(dispatch) ?? 0,
       held: held && held.until > this.now ? held.given : 0,
       ...asked,
@@ -35,6 +36,14 @@ class Scene {
     this.slots = slots;
     if (hasty) this.begin(dispatch);
     this.held.set(dispatch, { given: share.slots, until: this.now + share.endsInMs });
+    return share;
+  }
+
+  /** What it asked before arrives now, and nobody hears the answer. */
+  late(dispatch: string, asked: Pick<SlotAsking, "nth" | "underWay" | "held"> & Partial<SlotAsking>) {
+    const common = { dispatch, priority: 0, max: this.max, want: 1, lastsMs: LASTS_MS };
+    const { slots, share } = takeSlots(this.slots, { ...common, ...asked }, this.now);
+    this.slots = slots;
     return share;
   }
 
@@ -100,6 +109,23 @@ describe("slots", () => {
     scene.begin("a");
     scene.over("a");
     expect(scene.ask("b").slots).toBe(4);
+  });
+
+  it("count as the newest ask says, though an older one arrives behind it", () => {
+    const scene = warmed(1);
+    scene.ask("a", { nth: 2 });
+    scene.begin("a");
+    scene.late("a", { nth: 1, underWay: 0, held: 0, want: 0 });
+    scene.late("a", { nth: 2, underWay: 0, held: 0, want: 0 });
+    expect(scene.ask("b").slots).toBe(0);
+  });
+
+  it("are not held by an ask that arrives behind the word that its dispatch has ended", () => {
+    const scene = warmed(1);
+    scene.ask("a", { nth: 1 });
+    scene.over("a");
+    expect(scene.late("a", { nth: 2, underWay: 1, held: 1 }).slots).toBe(0);
+    expect(scene.ask("b").slots).toBe(1);
   });
 
   it("of a dispatch that falls silent count for as long as its requests may last", () => {
@@ -188,19 +214,23 @@ describe("slots", () => {
       (max, steps) => {
         const scene = warmed(max);
         let askedAt = scene.now;
+        const ended = Array.from({ length: 8 }, () => 0);
         for (const { afterMs, by, want, does, hasty } of steps) {
           scene.now += afterMs;
-          const dispatch = `d${by}`;
+          const dispatch = `d${by}/${ended[by]}`;
           if (does === "ask") {
             askedAt = scene.now;
             scene.ask(dispatch, { priority: by % 3, want, lastsMs: 1e9, hasty });
           } else if (does === "begin") scene.begin(dispatch);
           else if (does === "end") scene.end(dispatch, want);
-          else scene.over(dispatch);
+          else {
+            scene.over(dispatch);
+            ended[by] = (ended[by] ?? 0) + 1;
+          }
         }
         expect(scene.most).toBeLessThanOrEqual(max);
         // Once all have ended, whoever wants some has all of them.
-        for (let by = 0; by < 8; by++) scene.over(`d${by}`);
+        for (let by = 0; by < 8; by++) scene.over(`d${by}/${ended[by]}`);
         scene.now = askedAt + 1e10;
         expect(scene.ask("last", { want: max }).slots).toBe(max);
       },

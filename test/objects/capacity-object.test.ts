@@ -54,8 +54,10 @@ test("after an eviction each has one request, until what was given before has en
 
 test("slots count until their dispatch says that it has ended", async () => {
   const { capacity, clock } = await newCapacity();
+  let nth = 0;
   const ask = async (dispatch: string) => {
-    const slots = { dispatch, max: 4, underWay: 0, held: 0, want: 3, lastsMs: 60_000 };
+    nth += 1;
+    const slots = { dispatch, nth, max: 4, underWay: 0, held: 0, want: 3, lastsMs: 60_000 };
     return value(await capacity.share({ partition: 0, priority: 0, paces: {}, slots })).slots?.slots;
   };
   expect(await ask("a")).toBe(0);
