@@ -178,6 +178,27 @@ const FILTERS: Area = [
   ),
 ];
 
+const PACES: Area = [
+  one(
+    "what is under way counts no more than is given",
+    "capacity/slots.ts",
+    "return Math.max(given, underWay);",
+    "return Math.min(given, underWay);",
+  ),
+  one(
+    "an ask that was overtaken is believed",
+    "capacity/slots.ts",
+    "if (heard && heard.nth >= asking.nth)",
+    "if (heard && heard.nth < 0)",
+  ),
+  one(
+    "what was given out is left for others",
+    "capacity/pace-rounds.ts",
+    "- sumOf(ready) - requests, given }",
+    "- sumOf(ready), given }",
+  ),
+];
+
 export const AREA_MUTANTS: readonly Mutant[] = [
   ...of(["delays", "ttl"], TIME),
   ...of(["retention"], RETENTION),
@@ -199,4 +220,5 @@ export const AREA_MUTANTS: readonly Mutant[] = [
     ],
   },
   ...of(["filters"], FILTERS),
+  ...of(["paced"], PACES),
 ];

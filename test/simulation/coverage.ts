@@ -105,6 +105,8 @@ const NAMES = [
   ] as const),
   // alternates
   ...(["matched", "unmatched", "alternatesHanded"] as const),
+  // what partitions share
+  ...(["pacedRequests", "sharesAsked", "capacityLives", "slotsShared"] as const),
   // priorities
   ...(["prioritiesAdded", "pullsOfAll", "pullsOfSeveral", "lowestFirst", "turnsChecked"] as const),
 ] as const;

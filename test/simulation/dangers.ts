@@ -85,7 +85,9 @@ export class Dangers {
     const { chance, counts, living } = this.world;
     if (living.length === 0) return;
     counts.subscriptionOutages += 1;
-    this.away(chance.pick(living).object.name, 25_000);
+    const { object, generation } = chance.pick(living);
+    const ofAll = this.world.plan.features.has("paced") && chance.happens(0.5);
+    this.away(ofAll ? `capacity:${generation}` : object.name, 25_000);
   }
 
   private away(name: string, mostMs: number): void {

@@ -85,6 +85,10 @@ export class Endpoint {
       kill: (owner: Owner) => void;
       /** A request leaves for the endpoint. */
       sends: (request: Request) => void;
+      /** It is under way no more. */
+      ended: (request: Request) => void;
+      /** It answers within this, when it answers soon. */
+      soonMs: number;
       /** How likely a request that carries claims is answered 202. */
       takesOn: number;
       receive: (handed: HandedOver) => void;
@@ -101,8 +105,13 @@ export class Endpoint {
     const sent = sentIn(init);
     const namespace = pushNamespace(call.generation, call.partition, call.replay);
     counts.webhooks += 1;
-    this.parts.sends({ call, namespace, ids: sent.map(({ id }) => id), owner });
-    return new Promise((resolve, reject) => {
+    const request = { call, namespace, ids: sent.map(({ id }) => id), owner };
+    this.parts.sends(request);
+    return new Promise<Response>((...settle) => {
+      const [resolve, reject] = settle.map((say) => (what: unknown) => {
+        this.parts.ended(request);
+        say(what as Response);
+      }) as [(response: Response) => void, (fault: Error) => void];
       const later = (ms: number, what: string, run: () => void) =>
         agenda.after(ms, owner, `webhook ${what}`, run);
       init.signal?.addEventListener("abort", () => reject(named("TimeoutError")));
@@ -126,7 +135,7 @@ export class Endpoint {
     const takesOn = network.faults.on && this.mood !== "down" && chance.happens(this.parts.takesOn);
     const mood = BEHAVIOURS[network.faults.on ? this.mood : "well"];
     const behaviour = takesOn ? "takeOn" : chance.weighted(mood);
-    const soon = chance.below(30);
+    const soon = chance.below(this.parts.soonMs);
     const accept = (which: readonly string[]) => {
       for (const id of which) this.acknowledged.add(id);
     };

@@ -11,7 +11,14 @@ import type { StartAt, SubscriptionSettings } from "../../src/settings";
 import type { Owner } from "./agenda";
 import type { Clients } from "./clients";
 import type { Watched } from "./lives";
-import { MOST_PRIORITIES, otherFilter, otherSettings, type PlannedSubscription, TOPIC } from "./plan";
+import {
+  MOST_PRIORITIES,
+  otherFilter,
+  otherPace,
+  otherSettings,
+  type PlannedSubscription,
+  TOPIC,
+} from "./plan";
 
 export class LifeSteps {
   /** Settings as they were last asked for, by subscription. */
@@ -59,6 +66,10 @@ export class LifeSteps {
 
   filter(): void {
     this.ask(otherFilter);
+  }
+
+  pace(): void {
+    this.ask(otherPace);
   }
 
   private ask(other: typeof otherSettings): void {

@@ -46,11 +46,21 @@ export type Picture = Readonly<{
   waitingCount: number;
 }>;
 
-type Memory = Readonly<{ backlog: Backlog; row: Readonly<{ settings: SubscriptionSettings }> }>;
+type Memory = Readonly<{
+  backlog: Backlog;
+  row: Readonly<{ settings: SubscriptionSettings }>;
+  endpoint: Readonly<{ nextSendAt: number }>;
+}>;
 
 /** Memory as it is, if the object has an instance that is loaded. */
 export function memoryOf(object: SimulatedObject): Memory | undefined {
   return (object.live?.instance as unknown as { memory?: { loaded?: Memory } } | undefined)?.memory?.loaded;
+}
+
+/** Until when its pace has it begin no dispatch: what one carries counts as sent until that tells how far it came. */
+export function pacedUntil(object: SimulatedObject, { settings: { push } }: Picture): number {
+  if (push?.rate === undefined && push?.drainPerSecond === undefined) return 0;
+  return memoryOf(object)?.endpoint.nextSendAt ?? 0;
 }
 
 /** How far the subscription will read by itself: to the end while it knows of more, or is in doubt and looks again. */
@@ -82,7 +92,7 @@ export function pictureOf(object: SimulatedObject): Picture | undefined {
     blockedLanes: blockedLanes(backlog),
     deadlines: [...backlog.leases].map(({ deadlineAt }) => deadlineAt),
     waitingFrom: waitingFrom(backlog),
-    heldUntil: heldUntil(backlog, store.health.load(), row.settings.ackDeadlineMs),
+    heldUntil: heldUntil(backlog, store.health.load(), row.settings),
     dead: new Map(
       dead.map(({ offset, reason, whole, parks }) => [
         offset,
@@ -121,12 +131,16 @@ function lanesOf(backlog: Backlog): Record<string, number> {
   );
 }
 
-function heldUntil(backlog: Backlog, health: Health | undefined, ackDeadlineMs: number): number {
-  if (health === undefined) return 0;
+function heldUntil(
+  backlog: Backlog,
+  health: Health | undefined,
+  { ackDeadlineMs, push }: SubscriptionSettings,
+): number {
+  if (health === undefined && push?.rate === undefined) return 0;
   const quiet = [...backlog.leases].map(
     ({ deadlineAt }) => deadlineAt - ackDeadlineMs + limits.quietDispatchMs,
   );
-  return Math.max(0, health.state === "open" ? health.until : 0, ...quiet);
+  return Math.max(0, health?.state === "open" ? health.until : 0, ...quiet);
 }
 
 /** When the first delivery that waits may be handed out, of those whose lane is free. */

@@ -35,7 +35,9 @@ const FEATURES = {
 } as const;
 /** Drawn by a chance of their own: a seed whose world has none of them lives as it did before they were there. */
 const LATER = { forwards: 0.3, priorities: 0.2, alternates: 0.15, lanes: 0.1 } as const;
-export type Feature = keyof typeof FEATURES | keyof typeof LATER;
+/** Drawn by yet another, later still: what partitions share. */
+const PACED = 0.2;
+export type Feature = keyof typeof FEATURES | keyof typeof LATER | "paced";
 
 export const MOST_PRIORITIES: readonly number[] = [0, 5, 9];
 /** The topic that is published to. */
@@ -71,6 +73,7 @@ export type Plan = Readonly<{
 }>;
 
 const LATER_SEED = 0x5eed0001;
+const PACED_SEED = 0x5eed0002;
 export const ACK_DEADLINE_MS = 10_000;
 export const MOST_ACK_DEADLINE_MS = 20_000;
 export const TIMEOUT_MS = 4_000;
@@ -78,10 +81,12 @@ export const TIMEOUT_MS = 4_000;
 /** Draws a plan by `seed`; with `only`, its features are those. */
 export function planOf(chance: Chance, seed: number, only?: readonly Feature[]): Plan {
   const later = new Chance(seed ^ LATER_SEED);
-  const drawn = withLater(later, featuresOf(chance));
+  const paces = new Chance(seed ^ PACED_SEED);
+  const drawn = withPaces(paces, withLater(later, featuresOf(chance)));
   const features = only ? new Set(only) : drawn;
   const has = (feature: Feature) => features.has(feature);
-  const partitions = has("raise") ? chance.pick([1, 1, 2]) : chance.pick([1, 1, 1, 2]);
+  const few = has("raise") ? chance.pick([1, 1, 2]) : chance.pick([1, 1, 1, 2]);
+  const partitions = has("paced") && !has("raise") ? paces.pick([2, 4]) : few;
   return {
     features,
     partitions,
@@ -95,7 +100,10 @@ export function planOf(chance: Chance, seed: number, only?: readonly Feature[]):
         has("filters") ? { ...planned, settings: otherFilter(chance, planned.settings) } : planned,
       )
       .slice(0, has("forwards") ? 1 : undefined)
-      .map((planned) => (has("alternates") ? narrowed(later, planned) : planned)),
+      .map((planned) => (has("alternates") ? narrowed(later, planned) : planned))
+      .map((planned) =>
+        has("paced") ? { ...planned, settings: otherPace(paces, planned.settings) } : planned,
+      ),
     forwards: has("forwards")
       ? forwardPlanOf(later, {
           ...{ source: TOPIC, ends: has("rebirth"), changes: has("settings"), filters: has("filters") },
@@ -106,7 +114,7 @@ export function planOf(chance: Chance, seed: number, only?: readonly Feature[]):
     subjects: has("filters") ? [undefined, "x", "x", "y"] : [undefined],
     relays: has("relays") ? chance.between(1, 2) : 0,
     replacesTopic: has("rebirth") && !has("raise") && !has("relays") && chance.happens(0.8),
-    isSwept: has("rebirth") || has("raise") || has("settings") || has("filters"),
+    isSwept: has("rebirth") || has("raise") || has("settings") || has("filters") || has("paced"),
     clientSteps: chance.between(60, 120),
     danger: chance.pick([0.05, 0.15, 0.3]),
     crashiness: chance.pick([0, 0.01, 0.05]),
@@ -131,11 +139,20 @@ function withLater(chance: Chance, drawn: ReadonlySet<Feature>): ReadonlySet<Fea
   return new Set([...held, ...more, ...(more.includes("alternates") ? (["filters"] as const) : [])]);
 }
 
+/** In the place of some as well; not beside forwards and alternates, whose worlds are of few subscriptions. */
+function withPaces(chance: Chance, drawn: ReadonlySet<Feature>): ReadonlySet<Feature> {
+  if (!chance.happens(PACED) || drawn.has("forwards") || drawn.has("alternates")) return drawn;
+  return new Set([...[...drawn].slice(0, 2), "paced"]);
+}
+
 /** With lanes, one that is pulled from is among them, and everything has a key: leases hold runs of few lanes. */
 function readersOf(chance: Chance, features: ReadonlySet<Feature>): readonly PlannedSubscription[] {
   const drawn = subscriptionsOf(chance, features);
   const isPulled = drawn.some(({ settings }) => settings.type === "pull");
-  return features.has("lanes") && !isPulled ? [pull(chance), ...drawn] : drawn;
+  if (features.has("lanes") && !isPulled) return [pull(chance), ...drawn];
+  // What is settled before it is sent shares nothing.
+  const isShared = drawn.some(({ settings }) => settings.push && settings.guarantee !== "at-most-once");
+  return features.has("paced") && !isShared ? [...drawn, push(chance, "at-least-once")] : drawn;
 }
 
 function keysOf(chance: Chance, features: ReadonlySet<Feature>): readonly (string | undefined)[] {
@@ -217,6 +234,26 @@ export function otherFilter(chance: Chance, held: SubscriptionSettings): Subscri
   const subject = chance.pick([undefined, ["x"], ["x"], ["y"], ["x", "y"]]);
   return subject ? { ...rest, filter: { subject } } : rest;
 }
+
+/** The same with other bounds of what its endpoint is sent; what is not pushed has none. */
+export function otherPace(chance: Chance, held: SubscriptionSettings): SubscriptionSettings {
+  if (!held.push) return held;
+  const { rate: _, maxConcurrency: __, drainPerSecond: ___, ...push } = held.push;
+  const rate = chance.pick([
+    undefined,
+    SLOWEST,
+    { requests: 1, perMs: 1_000 },
+    { requests: 3, perMs: 1_000 },
+  ]);
+  const maxConcurrency = chance.pick([undefined, 1, 2, 3]);
+  const drainPerSecond = chance.pick([undefined, undefined, 2]);
+  const bounds = { rate, maxConcurrency, drainPerSecond };
+  const set = Object.fromEntries(Object.entries(bounds).filter(([, value]) => value !== undefined));
+  return { ...held, push: { ...push, ...set } };
+}
+
+/** A world has some hundreds of requests to make, and minutes to come to rest. */
+const SLOWEST = { requests: 1, perMs: 2_000 };
 
 const GUARANTEES: Readonly<Record<SubscriptionSettings["type"], readonly Guarantee[]>> = {
   push: ["at-least-once", "effectively-once", "at-most-once"],

@@ -12,6 +12,7 @@ import type { Result } from "../../src/errors";
 import type { Broker } from "../../src/http/broker";
 import { consumeIngress, consumeIngressDead } from "../../src/ingress/ingress-consumer";
 import { LedgerStore } from "../../src/ledger/ledger-store";
+import { DEFAULT_PRIORITY, priorityShown } from "../../src/priority";
 import { dispatch } from "../../src/push/dispatch";
 import type { Carrying, Dispatching } from "../../src/push/dispatch-run";
 import { forward } from "../../src/push/forward";
@@ -28,6 +29,7 @@ import { D1StandIn } from "./d1-stand-in";
 import { Endpoint, type HandedOver, type Request } from "./endpoints";
 import { Network, type Remote, stubOf } from "./network";
 import { type Instance, type Live, type ObjectKind, SimulatedObject } from "./object-host";
+import type { PaceWitness } from "./pace-witness";
 import { Workers } from "./workers";
 
 export type PlatformParts = Readonly<{
@@ -41,8 +43,13 @@ export type PlatformParts = Readonly<{
   stepped: (object: SimulatedObject) => void;
   confirmed: (object: SimulatedObject) => void;
   undone: (object: SimulatedObject) => void;
-  /** A dispatcher sends a request. */
+  /** A dispatcher sends a request; it is under way no more. */
   sends: (request: Request) => void;
+  ended: (request: Request) => void;
+  /** Within what an endpoint answers that does so soon. */
+  soonMs: number;
+  /** Told of what partitions ask for together. */
+  paces: PaceWitness;
 }>;
 
 type Class = new (ctx: unknown, env: Env) => { runtime: Runtime } & Instance;
@@ -125,10 +132,10 @@ export class Platform {
   /** The endpoint of one life of a subscription. */
   endpoint(generation: string): Endpoint {
     const { agenda, network, workers } = this;
-    const { chance, counts, sends, takesOn } = this.parts;
+    const { chance, counts, sends, ended, soonMs, takesOn } = this.parts;
     const kill = (owner: Owner) => workers.killOwner(owner);
     const receive = (handed: HandedOver) => this.receive(handed);
-    const parts = { agenda, network, chance, counts, sends, kill, takesOn, receive };
+    const parts = { agenda, network, chance, counts, sends, ended, soonMs, kill, takesOn, receive };
     const endpoint = this.endpoints.get(generation) ?? new Endpoint(generation, parts);
     this.endpoints.set(generation, endpoint);
     return endpoint;
@@ -195,6 +202,7 @@ export class Platform {
       return this.network.call(live, this.dispatcher, "deliver", [call]);
     };
     const exports = { Dispatcher: { deliver } };
+    if (live.object.kind === "capacity") this.parts.paces.capacityBegan(live.object.id, this.agenda.now);
     const instance = new CLASSES[live.object.kind]({ ...(ctx as object), exports }, this.envFor(live));
     instance.runtime = this.runtime;
     return instance;
@@ -203,7 +211,10 @@ export class Platform {
   private deliver(owner: Owner, call: DispatchCall): Promise<void> {
     const carrying = this.carrying(owner, call);
     const target = call.settings.forward;
-    if (!target) return dispatch(call, this.dispatching(owner, call, carrying));
+    if (!target) {
+      this.parts.paces.dispatchBegan(call.lease.leaseId, this.agenda.now);
+      return dispatch(call, this.dispatching(owner, call, carrying));
+    }
     const env = this.envFor(owner);
     const targetGone = () => void pauseGone(env, this.runtime, call).catch(() => undefined);
     return forward(call, { ...carrying, ...targetOf(env, this.runtime, target), targetGone });
@@ -224,6 +235,27 @@ export class Platform {
     };
   }
 
+  /** As the dispatcher asks: the priority is looked up once. */
+  private sharing(owner: Owner, call: DispatchCall): Dispatching["share"] {
+    const { counts, paces } = this.parts;
+    const { remote } = this.object("capacity", call.generation);
+    let priority: Promise<number> | undefined;
+    return async (asked) => {
+      counts.sharesAsked += 1;
+      const askedAt = this.agenda.now;
+      priority ??= this.priorityOf(owner, call);
+      const share = { partition: call.partition, priority: await priority, ...asked };
+      const answer = (await this.network.call(owner, remote, "share", [share])) as Result<ShareAnswer>;
+      paces.answered(call.lease.leaseId, asked, askedAt, this.agenda.now);
+      return answer;
+    };
+  }
+
+  private async priorityOf(owner: Owner, { topic, partition }: DispatchCall): Promise<number> {
+    const found = await this.catalogFor(owner).store.topic(topic);
+    return (found.ok ? priorityShown(found.value, partition).priority : undefined) ?? DEFAULT_PRIORITY;
+  }
+
   private dispatching(owner: Owner, call: DispatchCall, carrying: Carrying): Dispatching {
     const { agenda } = this;
     return {
@@ -238,11 +270,7 @@ export class Platform {
         return abort.signal;
       },
       reply: () => Promise.reject(new Error("nobody asks in a world")),
-      share: async (asked) => {
-        const { remote } = this.object("capacity", call.generation);
-        const share = { partition: call.partition, priority: call.partition, ...asked };
-        return (await this.network.call(owner, remote, "share", [share])) as Result<ShareAnswer>;
-      },
+      share: this.sharing(owner, call),
       topicRetentionMs: async () => {
         const topic = await this.catalogFor(owner).store.topic(call.topic);
         return topic.ok ? topic.value.settings.retentionMs : undefined;

@@ -78,8 +78,9 @@ function isDone(world: World, steps: Steps): boolean {
   if ((world.log?.delays.size ?? 0) > 0 || strandedIn(world, world.topicRow()?.generation).length > 0)
     return false;
   return world.living.every((watched) => {
-    const { picture, partition, topic } = watched;
-    if (!picture || deadOf(watched) > 0) return false;
+    const { picture, partition, topic, unconfirmed } = watched;
+    // What is not on disk yet its witness has not seen.
+    if (!picture || unconfirmed.length > 0 || deadOf(watched) > 0) return false;
     const head = topic.log.log(partition).length;
     const isRead = pastFiltered(watched, picture.counters.nextOffset, head) === head;
     return isRead && picture.inHand.size + picture.followers === 0;

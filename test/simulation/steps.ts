@@ -32,6 +32,7 @@ const OF_FEATURES = {
   alternates: { filter: 5 },
   lanes: { nackFirst: 5 },
   priorities: { pullAll: 10, prioritise: 0.7 },
+  paced: { publish: 14, pace: 2 },
 } as const satisfies Record<Feature, Readonly<Record<string, number>>>;
 
 export class Steps {
@@ -85,6 +86,7 @@ export class Steps {
       resume: () => lives.resume(),
       settings: () => lives.settings(),
       filter: () => lives.filter(),
+      pace: () => lives.pace(),
       raise: () => lives.raise(),
       prioritise: () => lives.prioritise(),
       remove: () => lives.remove(),

@@ -18,7 +18,7 @@ import { placeOfObject, subscriptionRows, type TopicLife, topicRows, type Watche
 import { LogWitness } from "./log-witness";
 import { MatchWitness } from "./match-witness";
 import type { Deed, SimulatedObject } from "./object-host";
-import { differenceOf, memoryOf, type Picture, pictureOf, reachOf } from "./picture";
+import { differenceOf, memoryOf, type Picture, pacedUntil, pictureOf, reachOf } from "./picture";
 import { MOST_ACK_DEADLINE_MS } from "./plan";
 import type { Platform } from "./platform";
 import type { Publications } from "./publications";
@@ -227,15 +227,16 @@ export class Watch {
     // While it asks the log or has a dispatch under way, it will go on by itself.
     const isIdle = object.live?.asking === 0 && workers.count("dispatcher") === 0;
     const dues = [...picture.deadlines];
+    const heldUntil = Math.max(picture.heldUntil, pacedUntil(object, picture), this.forgottenUntil(picture));
     // What waits for another partition since a raise is looked at again when that may have changed.
     const isGated = memoryOf(object)?.backlog.gate.isOpen === false;
     if (isPush && isIdle && !isGated && picture.waitingFrom !== undefined)
-      dues.push(Math.max(picture.waitingFrom, picture.heldUntil, this.forgottenUntil(picture)));
+      dues.push(Math.max(picture.waitingFrom, heldUntil));
     // Nor is anything unread that nobody would look for after a crash: what a dispatch has ends with that, and whoever
     // is not answered yet tells it again.
     const isTold = (object.live?.replies.size ?? 0) > 0;
     if (isPush && !isGated && !isTold && isUnread(watched, picture) && picture.deadlines.length === 0)
-      dues.push(Math.max(picture.heldUntil, this.forgottenUntil(picture)));
+      dues.push(heldUntil);
     const due = Math.max(Math.min(...dues), agenda.now);
     if (due === Number.POSITIVE_INFINITY) return;
     const { alarmAt } = object.storage;

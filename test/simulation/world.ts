@@ -12,6 +12,7 @@ import { type Counts, noCounts } from "./coverage";
 import { type SubscriptionRow, subscriptionRows, type TopicRow, topicRows, type Watched } from "./lives";
 import type { LogWitness } from "./log-witness";
 import type { SimulatedObject } from "./object-host";
+import { PaceWitness } from "./pace-witness";
 import { type Feature, type Plan, type PlannedSubscription, planOf, pull, TOPIC } from "./plan";
 import { Platform } from "./platform";
 import { Publications } from "./publications";
@@ -44,13 +45,22 @@ export class World {
     this.plan = planOf(this.chance, seed, features);
     this.priorities = this.plan.priorities;
     const { chance, counts, publications } = this;
+    const paces = new PaceWitness(counts);
     this.platform = new Platform({
       ...{ chance, counts, migrationsDir, crashiness: this.plan.crashiness },
       takesOn: this.plan.features.has("handOver") ? 0.5 : 0,
       stepped: (object) => this.guard(() => this.watch.stepped(object)),
       confirmed: (object) => this.guard(() => this.watch.confirmed(object)),
       undone: (object) => this.watch.undone(object),
-      sends: ({ call, namespace, ids }) => this.guard(() => this.watch.checkMaySend(call, namespace, ids)),
+      sends: (request) =>
+        this.guard(() => {
+          const { call, namespace, ids } = request;
+          this.watch.checkMaySend(call, namespace, ids);
+          paces.begins(request, this.platform.agenda.now);
+        }),
+      ended: (request) => paces.ended(request),
+      soonMs: this.plan.features.has("paced") ? 1_000 : 30,
+      paces,
     });
     const toldFirst = !this.plan.features.has("rebirth") && !this.plan.features.has("raise");
     const { forwards } = this.plan;
