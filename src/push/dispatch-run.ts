@@ -117,7 +117,7 @@ export function beginRun(call: DispatchCall, deps: Dispatching): Run {
   const settled = call.lease.settled === true;
   const isClaimed = guarantee === "effectively-once" && !settled;
   const claims = isClaimed ? new ClaimsStore(deps.ledger, call, deps.runtime) : undefined;
-  const share = newShare(sending.shared, deps.runtime.now());
+  const share = newShare(sending.shared);
   const slots = newSlots(sending.shared, deps.runtime.now());
   const course = beginCourse(call, deps);
   return { ...course, push, settled, claims, sending, share, slots, underWay: 0 };

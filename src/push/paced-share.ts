@@ -27,18 +27,18 @@ type Held = Readonly<{
 export type PacedShare = Readonly<{
   shared: Shared;
   paces: Readonly<Partial<Record<PaceName, Held>>>;
-  /** Since when nobody has answered. */
-  silentSince: number;
+  /** Since when asks go unanswered: not while it had no need to ask. Undefined when the last one was answered. */
+  silentSince: number | undefined;
 }>;
 
 /** The share of a dispatch that begins: nothing yet. Undefined when no pace is shared. */
-export function newShare(shared: Shared | undefined, now: number): PacedShare | undefined {
+export function newShare(shared: Shared | undefined): PacedShare | undefined {
   if (shared === undefined || namesOf(shared.paces).length === 0) return undefined;
   const pace = { perSecond: Number.POSITIVE_INFINITY, nextSendAt: 0 };
   const paces = mapPaces(shared.paces, (perSecond) => ({
     ...{ perSecond, spent: 0, left: 0, pace, endsAt: 0, askAt: 0, alone: false },
   }));
-  return { shared, paces, silentSince: now };
+  return { shared, paces, silentSince: undefined };
 }
 
 /** What keeps the next request: `ask` when it is time to ask; else for how long to wait, in milliseconds. */
@@ -85,12 +85,13 @@ export function answered(
     const given = { spent: 0, left: requests, pace, endsAt: askedAt + endsInMs };
     return { ...held, ...given, askAt: askedAt + againInMs, alone: false };
   });
-  return { shared, paces: next, silentSince: now };
+  return { shared, paces: next, silentSince: undefined };
 }
 
-/** Nobody answered. After long enough, all that was given to others has ended: each has its equal share then. */
-export function unanswered(share: PacedShare, retryMs: number, now: number): PacedShare {
-  const isLost = now - share.silentSince >= limits.shareLostMs;
+/** Nobody answered an ask of `askedAt`. After long enough, all that was given to others has ended: each has its equal share then. */
+export function unanswered(share: PacedShare, retryMs: number, askedAt: number, now: number): PacedShare {
+  const { silentSince = askedAt } = share;
+  const isLost = now - silentSince >= limits.shareLostMs;
   const next = mapPaces(share.paces, (held) => {
     if (isGiven(held, now)) return held;
     if (!isLost) return { ...held, left: 0, askAt: now + retryMs };
@@ -100,7 +101,7 @@ export function unanswered(share: PacedShare, retryMs: number, now: number): Pac
     const given = { spent: 0, left, pace: { perSecond, nextSendAt: now }, endsAt };
     return { ...held, ...given, askAt: endsAt, alone: true };
   });
-  return { ...share, paces: next };
+  return { ...share, paces: next, silentSince };
 }
 
 /** After a request at `now`. */

@@ -58,7 +58,7 @@ async function askForShare(run: Run): Promise<void> {
   const now = deps.runtime.now();
   run.share = answer
     ? answered(share, answer.paces, askedAt, now)
-    : unanswered(share, deps.runtime.random() * limits.shareRetryMs, now);
+    : unanswered(share, deps.runtime.random() * limits.shareRetryMs, askedAt, now);
 }
 
 /** Undefined when the capacity does not answer in time. */

@@ -131,6 +131,21 @@ describe("a dispatch whose capacity is away", () => {
     expect(at[2]).toBeGreaterThanOrEqual(limits.shareLostMs);
   });
 
+  it("counts the silence from the first ask that nobody answered, however long its share was", async () => {
+    const world = new World();
+    const start = world.now;
+    const share = { requests: 1, perSecond: 0.125, endsInMs: 8_000, againInMs: 8_000 };
+    world.answerAsk = () => {
+      if (world.asks.length === 2) throw new Error("away");
+      const others = { ...share, requests: 0, againInMs: 6_000 };
+      return ok({ paces: { rate: world.asks.length === 3 ? others : share } });
+    };
+    await world.dispatch({ messages: several(2), sending: sending({ paces: { rate: 0.125 } }, 0.125) });
+    const at = world.sent.map((sent) => sent.at - start);
+    expect(at[0]).toBe(0);
+    expect(at[1]).toBeGreaterThanOrEqual(14_000);
+  });
+
   it("goes on by what it is given as soon as it is answered", async () => {
     const world = new World();
     const start = world.now;
