@@ -186,10 +186,10 @@ const PACES: Area = [
     "return Math.min(given, underWay);",
   ),
   one(
-    "an ask that was overtaken is believed",
+    "a slot is free once it was given for so long",
     "capacity/slots.ts",
-    "if (heard && heard.nth >= asking.nth)",
-    "if (heard && heard.nth < 0)",
+    "goneAt: until + asking.lastsMs,",
+    "goneAt: until,",
   ),
   one(
     "what was given out is left for others",
