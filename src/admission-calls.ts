@@ -8,6 +8,11 @@ import type { Result } from "./errors";
  */
 export type Admission = Readonly<{ by: "hash" | "id"; token: string; until?: number }>;
 
+/** The admission by a token that ends at `expiresAt`, in epoch milliseconds; null: never by itself. */
+export function admissionOf(by: Admission["by"], token: string, expiresAt: number | null): Admission {
+  return { by, token, ...(expiresAt !== null && { until: expiresAt }) };
+}
+
 export interface AdmissionCalls {
   /** The admission as it stands now. Refused as `unauthenticated` when it has ended, as `unavailable` when nobody can tell. */
   admitted(call: Admission): Promise<Result<Admission>>;

@@ -16,9 +16,8 @@ import { sha256 } from "./auth";
 import type { Broker } from "./broker";
 import type { Metering } from "./metering-store";
 import { topicAt } from "./partition-routes";
-import { mayBeTaken } from "./publish";
 import type { Draft } from "./publish-items";
-import { publishItems } from "./publish-store";
+import { mayBeTaken, publishItems } from "./publish-store";
 import type { Principal } from "./scope";
 
 /** `reply` is absent when none came in time. */

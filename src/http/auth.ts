@@ -1,7 +1,7 @@
 // Who makes a request: the holder of the root token, or of one that the catalog keeps the SHA-256 of. Nobody is
 // told whether a name exists before this has passed.
 
-import type { Admission } from "../admission-calls";
+import { type Admission, admissionOf } from "../admission-calls";
 import { CatalogFault } from "../catalog/catalog-store";
 import { ok, type Refused, type Result, refuse } from "../errors";
 import type { Broker } from "./broker";
@@ -64,10 +64,6 @@ async function madeBy({ catalog }: Broker, id: string): Promise<Result<Admission
     if (fault instanceof CatalogFault) return ok({ by: "id", token: id });
     throw fault;
   }
-}
-
-function admissionOf(by: Admission["by"], token: string, expiresAt: number | null): Admission {
-  return { by, token, ...(expiresAt !== null && { until: expiresAt }) };
 }
 
 /** The path that a ticket is made for, or used below: the request's without its last part. */

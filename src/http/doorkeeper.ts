@@ -2,7 +2,7 @@
 // tokens: those are the catalog's.
 
 import { WorkerEntrypoint } from "cloudflare:workers";
-import type { Admission, AdmissionCalls } from "../admission-calls";
+import { type Admission, type AdmissionCalls, admissionOf } from "../admission-calls";
 import { CatalogStore } from "../catalog/catalog-store";
 import type { Env } from "../env";
 import { ok, type Result } from "../errors";
@@ -12,8 +12,6 @@ export class Doorkeeper extends WorkerEntrypoint<Env> implements AdmissionCalls 
   async admitted({ by, token }: Admission): Promise<Result<Admission>> {
     const { tokens } = new CatalogStore(this.env.CATALOG, systemRuntime);
     const found = await (by === "hash" ? tokens.find(token) : tokens.live(token));
-    if (!found.ok) return found;
-    const { expiresAt } = found.value;
-    return ok({ by, token, ...(expiresAt !== null && { until: expiresAt }) });
+    return found.ok ? ok(admissionOf(by, token, found.value.expiresAt)) : found;
   }
 }

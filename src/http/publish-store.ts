@@ -2,7 +2,7 @@
 // the topic's partitions (stored-store.ts).
 
 import type { TopicEntry } from "../catalog/catalog-entry";
-import type { Result } from "../errors";
+import type { BrokerError, Result } from "../errors";
 import { fingerprintBytes } from "../fingerprint";
 import { toBase64 } from "../message-json";
 import type { ProducerMark } from "../record-batch";
@@ -30,6 +30,17 @@ export function countToStore({ items, atomic, producer }: Publish): number {
   const count = items.filter((item) => item.ok).length;
   const isWhole = count === items.length || (!atomic && producer === undefined);
   return isWhole ? count : 0;
+}
+
+/** Messages that were not refused, duplicates included, and those of which nobody knows: they may have been stored. */
+export function countTaken(outcomes: ReadonlyMap<number, Outcome>): number {
+  return [...outcomes.values()].filter((outcome) => outcome.status !== "refused" || mayBeTaken(outcome.error))
+    .length;
+}
+
+/** Whether what was refused may have been stored all the same: it was sent, and its answer never came. */
+export function mayBeTaken({ code }: BrokerError): boolean {
+  return code === "unavailable";
 }
 
 type How = Readonly<{

@@ -210,17 +210,6 @@ export function statusOf(outcomes: ReadonlyMap<number, Outcome>): "accepted" | "
   return statuses.has("accepted") ? "accepted" : "refused";
 }
 
-/** Messages that were not refused, duplicates included, and those of which nobody knows: they may have been stored. */
-export function countTaken(outcomes: ReadonlyMap<number, Outcome>): number {
-  return [...outcomes.values()].filter((outcome) => outcome.status !== "refused" || mayBeTaken(outcome.error))
-    .length;
-}
-
-/** Whether what was refused may have been stored all the same: it was sent, and its answer never came. */
-export function mayBeTaken({ code }: BrokerError): boolean {
-  return code === "unavailable";
-}
-
 const STORED = ["stored", "scheduled", "cancelled", "known"] as const;
 
 /**
